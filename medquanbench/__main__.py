@@ -1,0 +1,28 @@
+"""``medquanbench DOOR ...`` and ``python -m medquanbench DOOR ...``: the same doors as ``python -m medquanbench.DOOR``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+DOORS = {"eval": "evaluate a bundle on a dataset, in float and quantized"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Hand the arguments to a door. Returns its exit code; 2 where there is no such door."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    usage = "usage: medquanbench DOOR ...\n\n" + "\n".join(f"  {name:12} {text}" for name, text in DOORS.items())
+    if argv[:1] in (["-h"], ["--help"]):
+        print(usage)
+        return 0
+    if not argv or argv[0] not in DOORS:
+        asked = f"no door '{argv[0]}'; " if argv else ""
+        print(f"error: {asked}there is: {', '.join(DOORS)}\n{usage}", file=sys.stderr)
+        return 2
+    door: Callable[[Sequence[str]], int] = import_module(f"medquanbench.{argv[0]}").main
+    return door(argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

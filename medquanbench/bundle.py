@@ -1,0 +1,221 @@
+"""Open a bundle: its variants, its weights, and what its config says about images (floor 2).
+
+A bundle is a folder in MONAI's format. The config of a run is `configs/inference.json`, merged with
+`configs/variants/<variant>.json` and, where the weights need other preprocessing or labels than that, with
+`configs/weights/<set>.json`; MONAI's own config parser does the merging, so its own commands read the same files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from monai.bundle import ConfigParser
+from torch.overrides import TorchFunctionMode
+
+from medquanbench import shelf
+from medquanbench import weights as checkpoints
+from medquanbench.values import RequestError, not_found
+
+RESTORES = ("labels-nearest",)
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """What one unit of the network's input is worth: ``per_value`` units (HU, sigma) for a difference of 1."""
+
+    unit: str
+    per_value: float
+
+
+@dataclass(frozen=True)
+class Window:
+    """The sliding window: size in voxels, overlap as a fraction, blending (``constant`` or ``gaussian``), windows at once."""
+
+    size: tuple[int, ...]
+    overlap: float
+    mode: str
+    batch: int
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle with one variant and one set of weights chosen.
+
+    Attributes:
+        weights: name of the set, or the path that was given.
+        channels: images that a case has.
+        labels: names of the network's outputs, background first.
+        restore: how the answer returns to the image's own grid.
+        config: the merged config, canonical JSON.
+    """
+
+    name: str
+    folder: Path
+    variant: str
+    weights: str
+    weights_file: Path
+    weights_sha256: str
+    channels: int
+    labels: tuple[str, ...]
+    intensity: Intensity
+    restore: str
+    window: Window
+    config: str
+
+    def network(self) -> torch.nn.Module:
+        """The float network with its weights, in evaluation mode.
+
+        Raises:
+            RequestError: the weights do not fit.
+        """
+        network = build_network(json.loads(self.config))
+        checkpoints.load_into(network, checkpoints.read(self.weights_file), str(self.weights_file))
+        return network.eval()
+
+    def preprocessing(self) -> Callable:
+        """The transform of the config: ``{"image": path}`` -> the same with a (channel, x, y, z) tensor and its affine."""
+        return parse_preprocessing(json.loads(self.config))
+
+
+def variants(folder: Path) -> tuple[str, ...]:
+    """Names of a bundle's variants."""
+    return tuple(sorted(file.stem for file in (folder / "configs" / "variants").glob("*.json")))
+
+
+def open_bundle(
+    ref: str | Path, *, variant: str | None = "demo", weights: str | Path | None = None, dataset: str = "btcv-phantom"
+) -> Bundle:
+    """Open a bundle by its name on the shelf or by its folder.
+
+    Args:
+        ref: a name such as ``swinunetr``, or a folder in MONAI's bundle format.
+        variant: a name in ``configs/variants``; None finds the one whose keys and shapes fit the weights.
+        weights: a set in ``models/`` by name, a file, or None for the set ``<variant>-<dataset>``.
+        dataset: which shipped set None stands for.
+
+    Raises:
+        RequestError: something is not there or does not fit; the message lists what there is.
+    """
+    folder = shelf.find(shelf.BUNDLES, "bundle", ref)
+    if not (folder / "configs" / "inference.json").is_file():
+        raise RequestError(f"{folder} is no bundle: it has no configs/inference.json")
+    file = _weights_file(folder, weights, f"{variant or 'demo'}-{dataset}")
+    weights_set = file.stem if file.parent == folder / "models" else None
+    chosen = variant or fitting_variant(folder, file, weights_set)
+    config = merged_config(folder, chosen, weights_set)
+    return _assemble(folder, chosen, file, config)
+
+
+def merged_config(folder: Path, variant: str, weights_set: str | None) -> dict:
+    """The config of a variant, with the overlay of a weights set where there is one, before any `$` is evaluated."""
+    if variant not in variants(folder):
+        raise not_found("variant", variant, f"the bundle {folder.name}", variants(folder))
+    configs = folder / "configs"
+    files = [configs / "inference.json", configs / "variants" / f"{variant}.json"]
+    overlay = configs / "weights" / f"{weights_set}.json"
+    if weights_set and overlay.is_file():
+        files.append(overlay)
+    return ConfigParser.load_config_files([str(file) for file in files])
+
+
+def fitting_variant(folder: Path, file: Path, weights_set: str | None = None) -> str:
+    """The one variant whose keys and shapes fit a weights file; networks are built without memory.
+
+    Raises:
+        RequestError: none fits, or several do.
+    """
+    tensors, reasons = checkpoints.read(file), {}
+    for name in variants(folder):
+        reasons[name] = checkpoints.misfit(empty_network(merged_config(folder, name, weights_set)), tensors)
+    fitting = [name for name, reason in reasons.items() if not reason]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise RequestError(f"{file} fits several variants of {folder.name}: {', '.join(fitting)}; choose with --variant")
+    told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+    raise RequestError(f"{file} fits no variant of {folder.name}. {told}")
+
+
+def _variant_of_set(folder: Path, file: Path) -> str | None:
+    """The variant that the name of a set in ``models/`` begins with, or None."""
+    names = variants(folder) if file.parent == folder / "models" else ()
+    return next((name for name in sorted(names, key=len, reverse=True) if file.stem.startswith(f"{name}-")), None)
+
+
+def _weights_file(folder: Path, weights: str | Path | None, default: str) -> Path:
+    models = folder / "models"
+    sets = [file.stem for file in models.glob("*.safetensors")]
+    name = default if weights is None else str(weights)
+    if name in sets:
+        return models / f"{name}.safetensors"
+    if weights is not None and Path(weights).expanduser().is_file():
+        return Path(weights).expanduser().resolve()
+    raise not_found("weights", name, f"{models} or as a file", sets)
+
+
+def _assemble(folder: Path, variant: str, file: Path, config: dict) -> Bundle:
+    if config.get("unknown"):
+        lacks = " and ".join(config["unknown"])
+        why = config.get("unknown_why", "")
+        raise RequestError(f"the variant {variant} of {folder.name} cannot be run: {lacks} unknown. {why}".rstrip())
+    try:
+        intensity, window = config["intensity"], window_of(config)
+        parts = (tuple(config["labels"]), Intensity(intensity["unit"], float(intensity["per_value"])), config["restore"])
+    except KeyError as error:
+        raise RequestError(f"the config of {folder.name}, variant {variant}, has no {error}") from error
+    if parts[2] not in RESTORES:
+        raise not_found("restore", parts[2], f"the config of {folder.name}", RESTORES)
+    inside = file.parent == folder / "models"
+    return Bundle(
+        folder.name, folder, variant, file.stem if inside else str(file), file,
+        hashlib.sha256(file.read_bytes()).hexdigest(), _channels(folder), *parts, window,
+        json.dumps(config, sort_keys=True),
+    )
+
+
+def _channels(folder: Path) -> int:
+    try:
+        metadata = json.loads((folder / "configs" / "metadata.json").read_text())
+        return metadata["network_data_format"]["inputs"]["image"]["num_channels"]
+    except (OSError, ValueError, KeyError) as error:
+        raise RequestError(f"{folder}/configs/metadata.json does not say how many channels an image has") from error
+
+
+def build_network(config: dict) -> torch.nn.Module:
+    """The network of a merged config, with random weights."""
+    return ConfigParser(config).get_parsed_content("network_def")
+
+
+def empty_network(config: dict) -> torch.nn.Module:
+    """The network of a merged config without memory for its parameters (meta device): keys, shapes, counts."""
+    with _WithoutMemory():
+        return build_network(config)
+
+
+class _WithoutMemory(TorchFunctionMode):
+    """What parameters are made from goes to the meta device.
+
+    ``torch.device("meta")`` would take ``linspace`` along, whose values SwinUNETR reads while it is built.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        if func in (torch.empty, torch.zeros, torch.ones) and kwargs.get("device") is None:
+            kwargs["device"] = "meta"
+        return func(*args, **kwargs)
+
+
+def parse_preprocessing(config: dict) -> Callable:
+    """The preprocessing transform of a merged config."""
+    return ConfigParser(config).get_parsed_content("preprocessing")
+
+
+def window_of(config: dict) -> Window:
+    """The sliding window of a merged config."""
+    inferer = config["inferer"]
+    return Window(tuple(inferer["roi_size"]), inferer["overlap"], inferer.get("mode", "constant"), inferer["sw_batch_size"])

@@ -1,0 +1,156 @@
+"""The eval door: one bundle, one dataset, the float reference and any number of precisions (floor 5)."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from medquanbench.values import Recipe, RequestError, RunError
+
+_PRECISION = re.compile(r"--(w\d+a\d+)(?:=(.*))?")
+
+_EPILOG = """\
+precisions:
+  --w8a8 POLICY, --w4a4 POLICY, --wNaM POLICY   weights in N bits, activations in M (2 to 8; 16 is float); flags repeat.
+  POLICY is per-tensor, per-channel, adaptive or per-voxel. With no such flag: the block of the paper's Table 1
+  (W8A8 and W4A4, each per-channel, per-tensor and adaptive). The float reference always comes first.
+
+examples:
+  python -m medquanbench.eval --bundle swinunetr --w4a4 adaptive
+  python -m medquanbench.eval --bundle nnunet --dataset msd-hippocampus --data-root Task04_Hippocampus
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments beside the precision flags."""
+    p = argparse.ArgumentParser(
+        prog="python -m medquanbench.eval", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="What 8-bit and 4-bit quantization costs a 3D segmentation model: DSC and NSD, with statistics.",
+        allow_abbrev=False,
+    )
+    p.add_argument("--bundle", required=True, metavar="NAME|PATH", help="a bundle on the shelf, or a MONAI bundle's folder")
+    p.add_argument("--variant", metavar="NAME", help="variant of the bundle (default: demo, or what fits the weights)")
+    p.add_argument("--weights", metavar="SET|FILE", help="weights by name or file (default: the set of variant and dataset)")
+    p.add_argument("--dataset", default="btcv-phantom", metavar="NAME|PATH", help="dataset card (default: btcv-phantom)")
+    p.add_argument("--data-root", metavar="DIR", help="folder of a real dataset's files")
+    p.add_argument("--split", default="test", help="split of the dataset (default: test)")
+    p.add_argument("--cases", type=int, metavar="N", help="only the first N cases of the split")
+    p.add_argument("--keep", action="append", default=[], metavar="GLOB", help="layers that stay float; * crosses dots; repeats")
+    p.add_argument("--input-bits", type=int, metavar="N", help="bits of the image entering the first layer (default: as the layers)")
+    p.add_argument("--margin", type=float, metavar="D", help="non-inferiority margin in DSC (default: 0.002 at 8 bits, else 0.01)")
+    p.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap (default: 0)")
+    p.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where the network runs (default: cpu)")
+    p.add_argument("--out", metavar="DIR", help="output folder (default: runs/BUNDLE-VARIANT-DATASET-KEY)")
+    p.add_argument("--save-predictions", action="store_true", help="keep the label maps, as compressed NIfTI")
+    return p
+
+
+def recipes(argv: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Take the precision flags out of the arguments: ((bits, policy) in the order given, the other arguments).
+
+    Raises:
+        RequestError: a precision flag without a policy.
+    """
+    found, rest, position = [], [], 0
+    while position < len(argv):
+        match = _PRECISION.fullmatch(argv[position])
+        if match is None:
+            rest.append(argv[position])
+        elif match[2] is not None:
+            found.append((match[1], match[2]))
+        elif position + 1 == len(argv) or argv[position + 1].startswith("-"):
+            raise RequestError(f"{argv[position]} needs a policy: per-tensor, per-channel, adaptive or per-voxel")
+        else:
+            position += 1
+            found.append((match[1], argv[position]))
+        position += 1
+    return found, rest
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, call, print. Returns the exit code: 0 done, 1 failed, 2 the request is wrong."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        precisions, rest = recipes(argv)
+        return _evaluate(parser().parse_args(rest), precisions, argv)
+    except RequestError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except RunError as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"failed: {error}; what was finished is kept", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped; what was finished is kept, and the same command goes on from there", file=sys.stderr)
+        return 1
+
+
+def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv: list[str]) -> int:
+    tail = f" keep({','.join(args.keep)})" * bool(args.keep)
+    tail += f" input({args.input_bits})" * (args.input_bits is not None)
+    asked = [Recipe.parse(f"{bits} {policy}{tail}") for bits, policy in precisions]  # before the seconds of importing torch
+    progress = Progress()
+    progress.say("loading")
+    from medquanbench.bundle import open_bundle
+    from medquanbench.dataset import open_dataset
+    from medquanbench.device import check_device
+    from medquanbench.report.tables import terminal_table
+    from medquanbench.study import TABLE_1, Conduct, carry_out, prepare
+
+    check_device(args.device)
+    dataset = open_dataset(args.dataset, root=args.data_root)
+    bundle = open_bundle(args.bundle, variant=args.variant, weights=args.weights, dataset=dataset.name)
+    wanted = asked or [Recipe.parse(text + tail) for text in TABLE_1]
+    plan = prepare(
+        bundle, dataset, wanted, cases=args.cases, seed=args.seed, split=args.split, margin=args.margin,
+        progress=progress.say,
+    )
+    folder = Path(args.out) if args.out else plan.default_folder
+    data = "PHANTOM data: generated images, not patients" if dataset.phantom else "real images"
+    progress.clear()
+    print(f"{bundle.name} {bundle.variant} on {dataset.name}, {len(plan.cases)} cases: {data}", flush=True)
+    study = carry_out(plan, folder, Conduct(args.device, args.save_predictions, tuple(argv), progress.case))
+    progress.clear()
+    print(terminal_table(study.report))
+    print(f"\nreport: {folder / 'report.html'}   table: {folder / 'results.csv'}")
+    return 0
+
+
+class Progress:
+    """One line on stderr: what is being done, how far it is, how long it will take. Rewritten on a terminal."""
+
+    def __init__(self) -> None:
+        self.live = sys.stderr.isatty()
+        self.began, self.label, self.first = time.monotonic(), "", 0
+        self.told = 0.0
+
+    def say(self, text: str) -> None:
+        """Show a line; off a terminal at most one in ten seconds."""
+        if self.live:
+            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+        elif time.monotonic() - self.told > 10:
+            print(text, file=sys.stderr, flush=True)
+            self.told = time.monotonic()
+
+    def case(self, label: str, done: int, total: int) -> None:
+        """Cases of one run are done; the time left is for this run."""
+        if label != self.label:
+            self.began, self.label, self.first = time.monotonic(), label, done
+        new = done - self.first
+        left = f", {(time.monotonic() - self.began) / new * (total - done):.0f} s left" if new else ""
+        self.say(f"{label}: {done}/{total} cases{left}")
+
+    def clear(self) -> None:
+        """Remove the line from a terminal."""
+        if self.live:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""Fake quantization: a tensor in, the same tensor moved onto its grid out, in float32 (paper Eq. 1).
+
+    S = max|X| / (2^(N-1) - 1),    q = clamp(round(X / S)),    X_q = q S
+
+S and X/S are true float32 divisions: multiplying by 1/S, as torch's fused kernels do, moves some values a full step.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from medquanbench.quant.spec import TensorSpec
+from medquanbench.values import RunError
+
+
+def scale_of(tensor: torch.Tensor, layout: tuple[str, ...], spec: TensorSpec) -> torch.Tensor:
+    """The scale S of a float32 tensor; its rank is the tensor's, its shape is the granularity. A group of zeros gets 1.
+
+    Raises:
+        RunError: the tensor holds NaN or infinity.
+    """
+    largest = spec.observer(tensor, spec.granularity.shared(layout))
+    scale = largest / spec.grid.largest
+    # A finite sum says that all are finite, in one pass; a rare overflow of the sum is looked at again.
+    if not torch.isfinite(scale.sum()) and not torch.isfinite(scale).all():
+        raise RunError("NaN or infinity in the tensor that is to be quantized")
+    return torch.where(scale > 0, scale, 1.0)
+
+
+def quantize_integers(tensor: torch.Tensor, scale: torch.Tensor, spec: TensorSpec) -> torch.Tensor:
+    """The grid's integers q of a float32 tensor, as float32."""
+    return spec.grid.round_(tensor / scale)
+
+
+def fake_quantize(tensor: torch.Tensor, layout: tuple[str, ...], spec: TensorSpec) -> torch.Tensor:
+    """The tensor on its grid: X_q = q S. Same shape and dtype; arithmetic in float32.
+
+    Args:
+        tensor: any floating-point tensor.
+        layout: names of its axes.
+        spec: grid, granularity and observer.
+
+    Raises:
+        RunError: NaN or infinity in the tensor.
+    """
+    single = tensor.float()
+    scale = scale_of(single, layout, spec)
+    return quantize_integers(single, scale, spec).mul_(scale).to(tensor.dtype)

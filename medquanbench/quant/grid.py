@@ -1,0 +1,23 @@
+"""Grid: the values that a tensor may land on once it has been divided by its scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class IntegerGrid:
+    """The symmetric integers -(2^(bits-1)-1) .. 2^(bits-1)-1 (paper Eq. 1): 15 values at 4 bits, 255 at 8."""
+
+    bits: int
+
+    @property
+    def largest(self) -> int:
+        """The largest integer of the grid: 7 at 4 bits, 127 at 8."""
+        return 2 ** (self.bits - 1) - 1
+
+    def round_(self, scaled: torch.Tensor) -> torch.Tensor:
+        """Move a float32 tensor onto the grid, in place: half to even, then clamped."""
+        return scaled.round_().clamp_(-self.largest, self.largest)

@@ -1,0 +1,260 @@
+"""A study: many runs of one bundle on one dataset, the float reference first, and what is written about them (floor 4)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from medquanbench import quant, stats
+from medquanbench.bundle import Bundle
+from medquanbench.dataset import Dataset
+from medquanbench.parts import write_whole
+from medquanbench.report.figures import save_arrays
+from medquanbench.report.html import report_html
+from medquanbench.report.model import Scene, StudyReport
+from medquanbench.report.tables import cases_csv, results_csv
+from medquanbench.run import Job, Outcome, case_sha256, execute, plan_run
+from medquanbench.scene import Frame, frame
+from medquanbench.study_record import Context, facts, notes, record_json
+from medquanbench.tasks import TASKS
+from medquanbench.values import Case, Recipe, Record, RequestError, Row, Run
+
+TABLE_1 = tuple(f"{bits} {policy}" for bits in ("w8a8", "w4a4") for policy in ("per-channel", "per-tensor", "adaptive"))
+"""The block of the paper's Table 1, beside the reference."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study before it is run: open things, cases with their checksums, and the runs with their keys."""
+
+    bundle: Bundle
+    dataset: Dataset
+    split: str
+    cases: tuple[Case, ...]
+    sums: tuple[tuple[str, tuple[str, ...]], ...]
+    runs: tuple[Run, ...]
+    margin: float | None
+    seed: int
+    key: str
+
+    @property
+    def default_folder(self) -> Path:
+        """Where the study goes that is given no folder, so that the same command finds its own."""
+        return Path("runs") / f"{self.bundle.name}-{self.bundle.variant}-{self.dataset.name}-{self.key[:8]}"
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """What changes no score: device, what to keep beside the scores, the command as typed, and who hears of progress."""
+
+    device: str = "cpu"
+    save_predictions: bool = False
+    command: tuple[str, ...] = ()
+    progress: Callable[[str, int, int], None] = lambda text, done, total: None
+
+
+@dataclass(frozen=True)
+class Study:
+    """What came out: rows in the order asked for, the reference first, and the report made of them."""
+
+    key: str
+    rows: tuple[Row, ...]
+    report: StudyReport
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The record of every run, the reference first."""
+        return tuple(row.record for row in self.rows)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write results.csv, a row a run."""
+        write_whole(Path(path), results_csv(self.rows).encode())
+
+
+def evaluate(
+    bundle: Bundle,
+    dataset: Dataset,
+    recipes: Iterable[Recipe | str],
+    *,
+    cases: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    out: str | Path | None = None,
+) -> Study:
+    """Evaluate a bundle on a dataset: the float network, then each recipe, over the same cases of the test split.
+
+    Args:
+        recipes: recipes or their texts; the reference is added in front where it is missing.
+        cases: how many cases of the split, from its beginning; None for all.
+        seed: of the bootstrap; a phantom's data never depends on it.
+        device: ``cpu`` or ``cuda``.
+        out: folder for results.csv, cases.csv, record.json, report.html and finished cases; None writes nothing.
+
+    Raises:
+        RequestError: the request is wrong; nothing was run.
+        RunError: a run failed; what was finished is kept in ``out``.
+    """
+    plan = prepare(bundle, dataset, recipes, cases=cases, seed=seed)
+    return carry_out(plan, Path(out) if out is not None else None, Conduct(device=device))
+
+
+def prepare(
+    bundle: Bundle,
+    dataset: Dataset,
+    recipes: Iterable[Recipe | str],
+    *,
+    cases: int | None = None,
+    seed: int = 0,
+    split: str = "test",
+    margin: float | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Plan:
+    """Look at everything that can be wrong with a request before anything is run, and name the runs.
+
+    Raises:
+        RequestError: see :func:`evaluate`.
+    """
+    wanted = _recipes(recipes)
+    if margin is not None and not 0 < margin < 1:
+        raise RequestError(f"the margin is {margin}; a DSC difference above 0 and below 1 is needed")
+    TASKS[dataset.task].check(bundle, dataset)
+    network = bundle.network()
+    for recipe in wanted:
+        quant.check(network, recipe)
+    chosen = _choose(dataset, split, cases, progress)
+    sums = {case.name: case_sha256(case) for case in chosen}
+    runs = tuple(plan_run(bundle, dataset, split, sums, recipe, seed) for recipe in wanted)
+    key = hashlib.sha256(json.dumps([[run.key for run in runs], margin]).encode()).hexdigest()
+    return Plan(bundle, dataset, split, chosen, tuple(sums.items()), runs, margin, seed, key)
+
+
+def carry_out(plan: Plan, folder: Path | None, conduct: Conduct) -> Study:
+    """Run what is not finished yet and write the four outputs.
+
+    Raises:
+        RequestError: the folder belongs to another study.
+        RunError: a run failed; what was finished is kept.
+    """
+    _claim(folder, plan)
+    shown = frame(plan.cases[0])
+    outcomes = tuple(_run(plan, run, folder, shown, conduct) for run in plan.runs)
+    study = _study(plan, outcomes, shown, conduct)
+    if folder is not None:
+        _write(plan, study, folder, conduct)
+    return study
+
+
+def _recipes(recipes: Iterable[Recipe | str]) -> tuple[Recipe, ...]:
+    parsed = [Recipe.parse(recipe) if isinstance(recipe, str) else recipe for recipe in recipes]
+    wanted = [Recipe(), *(recipe for recipe in parsed if not recipe.is_reference)]
+    double = [str(recipe) for recipe in set(wanted) if wanted.count(recipe) > 1]
+    if double:
+        raise RequestError(f"'{double[0]}' is asked for twice")
+    return tuple(wanted)
+
+
+def _choose(
+    dataset: Dataset, split: str, count: int | None, progress: Callable[[str], None] | None
+) -> tuple[Case, ...]:
+    names = dataset.names(split)
+    if count is not None and not 1 <= count <= len(names):
+        raise RequestError(f"{count} cases are asked for; the split '{split}' of {dataset.name} has {len(names)}")
+    return dataset.cases(split, count, progress)
+
+
+def _claim(folder: Path | None, plan: Plan) -> None:
+    if folder is None:
+        return
+    file = folder / "study.json"
+    mine = {"study": plan.key, "recipes": [str(run.recipe) for run in plan.runs]}
+    if file.is_file():
+        there = json.loads(file.read_text())
+        if there["study"] != plan.key:
+            raise RequestError(
+                f"{folder} belongs to another study ({', '.join(there['recipes'])}; key {there['study'][:8]}, "
+                f"asked for: {', '.join(mine['recipes'])}; key {plan.key[:8]}); choose another --out"
+            )
+    try:
+        write_whole(file, json.dumps(mine, indent=1).encode())
+    except OSError as error:
+        raise RequestError(f"{folder} cannot be written: {error.strerror}") from error
+
+
+def _run(plan: Plan, run: Run, folder: Path | None, shown: Frame, conduct: Conduct) -> Outcome:
+    def progress(done: int, total: int) -> None:
+        conduct.progress(str(run.recipe), done, total)
+
+    predictions = folder / "predictions" if folder is not None and conduct.save_predictions else None
+    parts = folder / "parts" if folder is not None else None
+    return execute(run, Job(plan.bundle, plan.dataset, plan.cases, conduct.device, parts, shown, predictions, progress))
+
+
+def _study(plan: Plan, outcomes: tuple[Outcome, ...], shown: Frame, conduct: Conduct) -> Study:
+    reference = outcomes[0].record
+    rows = tuple(_row(outcome.record, reference, plan) for outcome in outcomes)
+    scene = Scene(
+        case=shown.case,
+        axis_note=f"axial slice {shown.index + 1} of {shown.depth} from the feet up, patient's right on the left",
+        image=shown.image, pixel_mm=shown.pixel_mm, reference=shown.reference,
+        predictions=tuple((str(outcome.record.run.recipe), outcome.slice) for outcome in outcomes),
+    )
+    context = _context(plan, conduct)
+    dataset, bundle = plan.dataset, plan.bundle
+    report = StudyReport(
+        title=f"{bundle.name}, variant {bundle.variant}, on {dataset.name}",
+        phantom=dataset.phantom is not None,
+        facts=facts(context),
+        rows=rows,
+        label_names=tuple((label.index, label.name) for label in dataset.labels),
+        tolerances=dataset.tolerance_source,
+        intensity_unit=bundle.intensity.unit,
+        intensity_per_value=bundle.intensity.per_value,
+        scene=scene,
+        notes=notes(rows),
+    )
+    return Study(plan.key, rows, report)
+
+
+def _row(record: Record, reference: Record, plan: Plan) -> Row:
+    metrics, recipe = record.metrics, record.run.recipe
+    means = tuple(record.mean(k) for k in range(len(metrics)))
+    if recipe.is_reference:
+        none = (None,) * len(metrics)
+        return Row(record, means, none, None, None, None, None, None, _margin(plan, recipe), stats.Verdict.REFERENCE.value)
+    drops = tuple(
+        stats.drop_pct(reference.mean(k), mean) if mean is not None and reference.mean(k) is not None else None
+        for k, mean in enumerate(means)
+    )
+    primary = metrics.index(TASKS[plan.dataset.task].primary)
+    pairs = zip(record.case_means(primary), reference.case_means(primary))
+    differences = [q - fp for q, fp in pairs if q is not None and fp is not None]
+    paired = stats.paired(differences, _margin(plan, recipe), seed=plan.seed)
+    return Row(
+        record, means, drops, paired.mean_difference, paired.ci_low, paired.ci_high, paired.p_value, paired.ni_bound,
+        _margin(plan, recipe), paired.verdict.value,
+    )
+
+
+def _margin(plan: Plan, recipe: Recipe) -> float:
+    if plan.margin is not None:
+        return plan.margin
+    return TASKS[plan.dataset.task].margin(recipe.weight_bits, recipe.activation_bits)
+
+
+def _context(plan: Plan, conduct: Conduct) -> Context:
+    return Context(
+        plan.key, plan.bundle, plan.dataset, plan.split, plan.sums, plan.seed, plan.margin, conduct.device, conduct.command
+    )
+
+
+def _write(plan: Plan, study: Study, folder: Path, conduct: Conduct) -> None:
+    study.to_csv(folder / "results.csv")
+    write_whole(folder / "cases.csv", cases_csv(study.rows).encode())
+    save_arrays(study.report, folder / "figures")
+    write_whole(folder / "report.html", report_html(study.report).encode())
+    write_whole(folder / "record.json", record_json(_context(plan, conduct), study.rows).encode())
+
+

@@ -1,0 +1,8 @@
+"""Tasks: how outputs become answers and answers become scores. One file and one line here for each (floor 2)."""
+
+from medquanbench.tasks.segmentation import SEGMENTATION
+from medquanbench.tasks.task import Measurement, Task
+
+TASKS: dict[str, Task] = {"segmentation": SEGMENTATION}
+
+__all__ = ["TASKS", "Measurement", "Task"]

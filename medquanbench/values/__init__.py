@@ -1,0 +1,33 @@
+"""What flows through the house: frozen values on the standard library alone (floor 0)."""
+
+from medquanbench.values.case import Case
+from medquanbench.values.errors import RequestError, RunError, not_found
+from medquanbench.values.plain import from_plain, to_plain
+from medquanbench.values.receipt import FLOAT, Line, Receipt, State, TensorNote
+from medquanbench.values.recipe import FLOAT_BITS, Recipe, Term
+from medquanbench.values.record import SCHEMA, CaseResult, Fact, Presence, Record, Row, Run, Target
+
+__all__ = [
+    "Case",
+    "CaseResult",
+    "FLOAT",
+    "FLOAT_BITS",
+    "Fact",
+    "Line",
+    "Presence",
+    "Receipt",
+    "Recipe",
+    "Record",
+    "RequestError",
+    "Row",
+    "Run",
+    "RunError",
+    "SCHEMA",
+    "State",
+    "Target",
+    "TensorNote",
+    "Term",
+    "from_plain",
+    "not_found",
+    "to_plain",
+]

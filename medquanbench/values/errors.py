@@ -1,0 +1,15 @@
+"""The two ways in which a command ends without its result."""
+
+
+class RequestError(Exception):
+    """The request is wrong (exit code 2). The message says what was asked, where it was sought and what there is."""
+
+
+class RunError(Exception):
+    """The request was right and the run failed (exit code 1). What was finished is kept."""
+
+
+def not_found(what: str, asked: str, where: str, available: list[str] | tuple[str, ...]) -> RequestError:
+    """The error for a name that is not there: ``what`` was ``asked`` for, sought in ``where``; what there is instead."""
+    there = ", ".join(sorted(available)) or "none"
+    return RequestError(f"no {what} '{asked}' in {where}; there is: {there}")

@@ -1,0 +1,163 @@
+"""Recipe: all that is done to a network, as a value that prints and parses.
+
+    w4a4 adaptive smooth(alpha=0.5)+svd(rank=4) keep(decoder.*) calib(8) input(8)
+
+Bits first, then the policy, then the transforms in the order in which they are applied, then what is kept in float, the
+number of calibration cases, and the bits of the image where they differ from the layers'. ``fp32`` is the reference.
+This floor knows the grammar only; which policies and transforms exist is known to ``medquanbench.quant``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+
+from medquanbench.values.errors import RequestError
+
+FLOAT_BITS = 16
+"""The bit width that stands for "left in float" in wNaM."""
+
+_BITS = re.compile(r"w(\d+)a(\d+)")
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+_TERM = re.compile(r"([a-z][a-z0-9_-]*)(?:\(([^()]*)\))?")
+_GRAMMAR = "e.g. 'w4a4 adaptive', 'w8a8 per-tensor keep(decoder.*)', 'fp32'"
+
+
+@dataclass(frozen=True)
+class Term:
+    """One named step with its parameters, ``smooth(alpha=0.5)``; parameters keep their order and their text."""
+
+    name: str
+    parameters: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        if not self.parameters:
+            return self.name
+        return f"{self.name}({','.join(f'{key}={value}' for key, value in self.parameters)})"
+
+
+def check_bits(bits: int, text: str) -> None:
+    if not (2 <= bits <= 8 or bits == FLOAT_BITS):
+        raise RequestError(f"'{text}' asks for {bits} bits; there are 2 to 8, and {FLOAT_BITS} for float")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that is done to a network. ``Recipe.parse(str(recipe)) == recipe``.
+
+    Attributes:
+        weight_bits, activation_bits: 2..8, or 16 for float.
+        policy: name of the policy; None where there is none to choose (the reference).
+        transforms: rewrites of the float network, applied left to right.
+        keep: globs over module paths that stay in float (``*`` crosses dots).
+        calibration: number of calibration cases, or None.
+        input_bits: bits of the image that enters the first layer; None as the layers'.
+    """
+
+    weight_bits: int = FLOAT_BITS
+    activation_bits: int = FLOAT_BITS
+    policy: str | None = None
+    transforms: tuple[Term, ...] = ()
+    keep: tuple[str, ...] = ()
+    calibration: int | None = None
+    input_bits: int | None = None
+
+    def __post_init__(self) -> None:
+        check_bits(self.weight_bits, f"w{self.weight_bits}")
+        check_bits(self.activation_bits, f"a{self.activation_bits}")
+        if self.policy is None and any(getattr(self, field.name) != field.default for field in fields(self)):
+            raise RequestError(f"a recipe of {self.precision} needs a policy; {_GRAMMAR}")
+        if self.input_bits is not None:
+            check_bits(self.input_bits, f"input({self.input_bits})")
+        if self.calibration is not None and self.calibration < 1:
+            raise RequestError(f"'calib({self.calibration})' asks for {self.calibration} cases; at least 1 is needed")
+        for glob in self.keep:
+            if not glob or re.search(r"[\s,()]", glob):
+                raise RequestError(f"'{glob}' is no module path or glob; it may hold no space, comma or bracket")
+
+    @property
+    def is_reference(self) -> bool:
+        """True for the float network as it came."""
+        return self.policy is None
+
+    @property
+    def precision(self) -> str:
+        """``FP32`` or ``W4A4``, as reports print it."""
+        return "FP32" if self.is_reference else f"W{self.weight_bits}A{self.activation_bits}"
+
+    @property
+    def transform(self) -> str:
+        """The transforms as text, ``-`` where there are none."""
+        return "+".join(map(str, self.transforms)) or "-"
+
+    def __str__(self) -> str:
+        if self.is_reference:
+            return "fp32"
+        words = [f"w{self.weight_bits}a{self.activation_bits}", str(self.policy)]
+        if self.transforms:
+            words.append(self.transform)
+        if self.keep:
+            words.append(f"keep({','.join(self.keep)})")
+        if self.calibration is not None:
+            words.append(f"calib({self.calibration})")
+        if self.input_bits is not None:
+            words.append(f"input({self.input_bits})")
+        return " ".join(words)
+
+    @classmethod
+    def parse(cls, text: str) -> Recipe:
+        """Read a recipe from its text; bits and policy in any case, ``keep``, ``calib`` and ``input`` in any order.
+
+        Raises:
+            RequestError: the text is no recipe; the message says which word, and what is expected.
+        """
+        words = text.split()
+        if [word.lower() for word in words] == ["fp32"]:
+            return cls()
+        bits = _BITS.fullmatch(words[0].lower()) if words else None
+        if bits is None:
+            raise RequestError(f"'{text}' is no recipe: it must begin with wNaM or be fp32; {_GRAMMAR}")
+        if len(words) < 2 or not _NAME.fullmatch(words[1].lower()):
+            raise RequestError(f"'{text}' is no recipe: a policy must follow '{words[0]}'; {_GRAMMAR}")
+        parts = _parse_rest(words[2:], text)
+        return cls(int(bits[1]), int(bits[2]), words[1].lower(), parts.transforms, parts.keep, parts.calib, parts.input)
+
+
+@dataclass(frozen=True)
+class _Rest:
+    transforms: tuple[Term, ...]
+    keep: tuple[str, ...]
+    calib: int | None
+    input: int | None
+
+
+def _parse_rest(words: list[str], text: str) -> _Rest:
+    found: dict[str, str] = {}
+    for word in words:
+        match = re.fullmatch(r"(keep|calib|input)\(([^()]+)\)", word)
+        key, value = (match[1], match[2]) if match else ("transforms", word)
+        if key in found:
+            raise RequestError(f"'{text}' is no recipe: '{word}' comes after another {key}; {_GRAMMAR}")
+        found[key] = value
+    terms = tuple(_parse_term(part, text) for part in found["transforms"].split("+")) if "transforms" in found else ()
+    keep = tuple(found["keep"].split(",")) if "keep" in found else ()
+    return _Rest(terms, keep, _parse_int(found, "calib", text), _parse_int(found, "input", text))
+
+
+def _parse_term(word: str, text: str) -> Term:
+    match = _TERM.fullmatch(word)
+    if match is None:
+        raise RequestError(f"'{text}' is no recipe: '{word}' is no step like smooth or svd(rank=4); {_GRAMMAR}")
+    pairs = [part.partition("=") for part in (match[2] or "").split(",") if part]
+    if any(not equals or not key or not value for key, equals, value in pairs):
+        raise RequestError(f"'{text}' is no recipe: '{word}' needs name=value in its brackets")
+    return Term(match[1], tuple((key, value) for key, _, value in pairs))
+
+
+def _parse_int(found: dict[str, str], key: str, text: str) -> int | None:
+    if key not in found:
+        return None
+    if not found[key].isdigit():
+        raise RequestError(f"'{text}' is no recipe: '{key}({found[key]})' needs a whole number")
+    return int(found[key])
+

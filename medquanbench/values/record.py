@@ -1,0 +1,122 @@
+"""Run, Record: what was asked of a network, and what came out, case by case."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+from medquanbench.values.receipt import Receipt
+from medquanbench.values.recipe import Recipe
+
+SCHEMA = "medquanbench-record/1"
+
+
+class Presence(str, Enum):
+    """Which of reference and prediction hold a structure; decides what an empty mask means."""
+
+    BOTH = "both"
+    NEITHER = "both empty: not counted"
+    HALLUCINATED = "hallucinated: reference empty, prediction not, scores 0"
+    LOST = "lost: prediction empty, scores 0"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One structure of one case: voxels in reference and prediction, and a value a metric (None: not counted)."""
+
+    label: int
+    name: str
+    presence: Presence
+    reference_voxels: int
+    predicted_voxels: int
+    scores: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What came out for one case. ``image_step`` is the coarsest quantization step of the image, in network input units."""
+
+    case: str
+    spacing_mm: tuple[float, ...]
+    targets: tuple[Target, ...]
+    image_step: float | None
+    seconds: float
+
+    def mean(self, metric: int) -> float | None:
+        """Mean of a metric over the counted labels; None where none counts."""
+        values = [t.scores[metric] for t in self.targets if t.scores[metric] is not None]
+        return math.fsum(values) / len(values) if values else None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network, one set of cases, one recipe; the key hashes all that the scores depend on."""
+
+    bundle: str
+    variant: str
+    weights: str
+    dataset: str
+    split: str
+    phantom: bool
+    cases: tuple[str, ...]
+    recipe: Recipe
+    seed: int
+    key: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run and what came out: scores as case x target x metric, and the receipt."""
+
+    run: Run
+    metrics: tuple[str, ...]
+    cases: tuple[CaseResult, ...]
+    receipt: Receipt
+
+    def case_means(self, metric: int) -> tuple[float | None, ...]:
+        """Mean over counted labels, a value a case."""
+        return tuple(case.mean(metric) for case in self.cases)
+
+    def mean(self, metric: int) -> float | None:
+        """Mean over counted labels of a case, then over cases that have any."""
+        values = [value for value in self.case_means(metric) if value is not None]
+        return math.fsum(values) / len(values) if values else None
+
+    def label_means(self, metric: int) -> tuple[tuple[str, float | None], ...]:
+        """Mean over cases for each label, in label order, not counted cases left out."""
+        rows: dict[str, list[float]] = {}
+        for target in (t for case in self.cases for t in case.targets):
+            rows.setdefault(target.name, [])
+            if target.scores[metric] is not None:
+                rows[target.name].append(target.scores[metric])
+        return tuple((name, math.fsum(v) / len(v) if v else None) for name, v in rows.items())
+
+    def count(self, presence: Presence) -> int:
+        """How many targets of all cases are in this state."""
+        return sum(target.presence is presence for case in self.cases for target in case.targets)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of results.csv, unformatted. Empty cells are None; ``verdict`` is ``reference`` for FP32."""
+
+    record: Record
+    means: tuple[float | None, ...]
+    drops_pct: tuple[float | None, ...]
+    difference: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p_value: float | None
+    ni_bound: float | None
+    margin: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A line of "what this is" in a report: a heading and a sentence."""
+
+    name: str
+    text: str
+

@@ -1,0 +1,101 @@
+"""The published variants: keys, shapes and counts of the official networks, and how images reach them."""
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from medquanbench import shelf
+from medquanbench.bundle import empty_network, merged_config, parse_preprocessing, variants, window_of
+from medquanbench.infer import preprocess
+
+KEYS = Path(__file__).parent / "keys"
+PUBLISHED = tuple(sorted(file.stem for file in KEYS.glob("*.json")))
+
+
+def config_of(bundle: str, variant: str) -> dict:
+    return merged_config(shelf.shelf(shelf.BUNDLES) / bundle, variant, None)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_keys_and_shapes_are_those_of_the_official_network(name):
+    bundle, _, variant = name.partition("-")
+    table = json.loads((KEYS / f"{name}.json").read_text())
+    network = empty_network(config_of(bundle, variant))
+    assert {key: list(value.shape) for key, value in network.state_dict().items()} == table["state_dict"]
+    assert sum(parameter.numel() for parameter in network.parameters()) == table["parameters"]
+
+
+@pytest.mark.parametrize("variant, millions", [("tiny", 4.078), ("small", 15.703), ("base", 62.187)])
+def test_parameter_counts_of_swinunetr(variant, millions):
+    network = empty_network(config_of("swinunetr", variant))
+    assert round(sum(parameter.numel() for parameter in network.parameters()) / 1e6, 3) == millions
+
+
+def test_nnunets_entries_and_distinct_tensors():
+    state = empty_network(config_of("nnunet", "totalsegmentator-organs")).state_dict(keep_vars=True)
+    assert len(state) == 292 and len({id(value) for value in state.values()}) == 108
+    assert round(sum(value.numel() for value in state.values()) / 1e6, 1) == 88.6
+
+
+@pytest.mark.parametrize("part, heads, first, last", [
+    ("organs", 25, "spleen", "kidney_cyst_right"), ("vertebrae", 27, "sacrum", "vertebrae_C1"),
+    ("cardiac", 19, "heart", "iliac_vena_right"), ("muscles", 24, "humerus_left", "skull"),
+    ("ribs", 27, "rib_left_1", "costal_cartilages"),
+])
+def test_the_parts_of_totalsegmentator(part, heads, first, last):
+    config = config_of("nnunet", f"totalsegmentator-{part}")
+    labels = config["labels"]
+    assert (len(labels), labels[0], labels[1], labels[-1]) == (heads, "background", first, last)
+    assert empty_network(config).decoder.seg_layers[-1].weight.shape[0] == heads
+    assert config["unknown"] == ["patch size", "intensity normalisation"] and config["unknown_why"]
+
+
+def test_together_they_name_117_structures_once():
+    parts = [name for name in variants(shelf.shelf(shelf.BUNDLES) / "nnunet") if name.startswith("totalsegmentator-")]
+    names = [label for part in parts for label in config_of("nnunet", part)["labels"][1:]]
+    assert len(parts) == 5 and len(names) == len(set(names)) == 117
+
+
+def image_of_a_box(file: Path) -> Path:
+    """Air (-1000 HU) around a box of 50 HU, 30 x 24 x 20 mm, at 1 mm; stored left-posterior-superior."""
+    array = np.full((60, 50, 40), -1000, np.int16)
+    array[10:40, 6:30, 8:28] = 50
+    nibabel.save(nibabel.Nifti1Image(array, np.diag([-1.0, -1.0, 1.0, 1.0])), file)
+    return file
+
+
+@pytest.mark.parametrize("variant", ["tiny", "small", "base"])
+def test_the_published_recipe_of_swinunetr_by_hand(variant, tmp_path):
+    config = config_of("swinunetr", variant)
+    window, volume = window_of(config), preprocess(parse_preprocessing(config), image_of_a_box(tmp_path / "i.nii.gz"))
+    assert (window.size, window.overlap, window.mode) == ((96, 96, 96), 0.5, "gaussian")
+    np.testing.assert_allclose(volume.grid.spacing_mm, (1.5, 1.5, 2.0))
+    assert nibabel.aff2axcodes(volume.grid.affine) == ("R", "A", "S")
+    # Reoriented, the image begins at (-59, -49, 0) mm and the box covers -39..-10, -29..-6, 8..27 mm. Of -59 + 1.5 k lie
+    # k = 14..32 within, of -49 + 1.5 k k = 14..28, of 2 k k = 4..13; a point outside is mixed with air, clipped to 0, cut.
+    assert volume.grid.shape == (19, 15, 10)
+    np.testing.assert_allclose(volume.grid.affine[:3, 3], (-38, -28, 8), atol=1e-5)
+    np.testing.assert_allclose(volume.tensor.numpy(), (50 + 175) / 425, atol=1e-6)
+
+
+def test_totalsegmentator_sees_axes_in_nnunets_order(tmp_path):
+    config = config_of("nnunet", "totalsegmentator-organs")
+    assert config["preprocessing"]["transforms"].pop(4) is None  # the unknown normalisation
+    volume = preprocess(parse_preprocessing(config), image_of_a_box(tmp_path / "i.nii.gz"))
+    # nnU-Net reads (z, y, x) of the nearest RAS orientation: 40, 50, 60 mm at 1.5 mm.
+    assert nibabel.aff2axcodes(volume.grid.affine) == ("S", "A", "R")
+    assert all(abs(found - mm / 1.5) <= 1 for found, mm in zip(volume.grid.shape, (40, 50, 60)))
+    np.testing.assert_allclose(volume.grid.spacing_mm, (1.5, 1.5, 1.5))
+
+
+@pytest.mark.parametrize("bundle", ["swinunetr", "nnunet"])
+def test_every_merged_config_is_plain_json(bundle):
+    folder = shelf.shelf(shelf.BUNDLES) / bundle
+    sets = [None, *(file.stem for file in (folder / "configs/weights").glob("*.json"))]
+    for variant in variants(folder):
+        for weights_set in sets:
+            config = merged_config(folder, variant, weights_set)
+            assert json.loads(json.dumps(config)) == config

@@ -1,0 +1,150 @@
+"""Checkpoints: what is packed comes back, what does not fit is told, and no file runs code."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from medquanbench import shelf, weights
+from medquanbench.bundle import build_network, merged_config
+from medquanbench.values import RequestError
+
+
+def small_network(seed: int = 0) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    return torch.nn.Sequential(torch.nn.Conv3d(1, 2, 1), torch.nn.Conv3d(2, 3, 1, bias=False))
+
+
+def equal(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+@pytest.fixture(scope="module")
+def nnunet_config() -> dict:
+    """nnU-Net's full-size layout with two channels a stage: the same keys, little memory."""
+    config = merged_config(shelf.shelf(shelf.BUNDLES) / "nnunet", "totalsegmentator-organs", None)
+    config["network_def"]["features_per_stage"] = [2] * 6
+    return config
+
+
+def test_shared_modules_are_packed_once_and_come_back_under_every_name(nnunet_config, tmp_path):
+    torch.manual_seed(0)
+    network, other = build_network(nnunet_config), build_network(nnunet_config)
+    assert len(network.state_dict()) == 292
+    weights.pack(network, tmp_path / "w.safetensors")
+    stored = load_file(tmp_path / "w.safetensors")
+    assert len(stored) == 108 and {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    weights.load_into(other, weights.read(tmp_path / "w.safetensors"), "w")
+    assert equal(other, network.half().float())
+
+
+@pytest.mark.parametrize("nest", ["state_dict", "network_weights", "model", None])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod."])
+def test_wrappers_of_training_programs_are_taken_off(nest, prefix, tmp_path):
+    network, other = small_network(0), small_network(1)
+    content = {prefix + key: value for key, value in network.state_dict().items()}
+    torch.save({nest: content, "epoch": 3} if nest else content, tmp_path / "w.pt")
+    weights.load_into(other, weights.read(tmp_path / "w.pt"), "w")
+    assert equal(network, other)
+
+
+def test_a_prefix_that_only_some_keys_have_is_part_of_the_name(tmp_path):
+    torch.save({"module.a": torch.ones(1), "b": torch.ones(1)}, tmp_path / "w.pt")
+    assert sorted(weights.read(tmp_path / "w.pt")) == ["b", "module.a"]
+
+
+@pytest.mark.parametrize("module", [b"numpy._core.multiarray", b"numpy.core.multiarray"])
+def test_numpy_numbers_beside_the_weights_are_let_in(module, tmp_path):
+    # As nnU-Net's log and SwinUNETR's best score are stored, under the module's name in numpy 2 and in numpy 1.
+    file, content = tmp_path / "w.pth", {"best_acc": np.float64(0.8), "network_weights": {"a": torch.ones(2)}}
+    torch.save(content, file, _use_new_zipfile_serialization=False)
+    written = np.float64(0).__reduce__()[0].__module__.encode()
+    file.write_bytes(file.read_bytes().replace(b"c" + written + b"\n", b"c" + module + b"\n"))
+    assert module in file.read_bytes()
+    assert weights.read(file)["a"].tolist() == [1, 1]
+
+
+def test_misfits_are_counted_and_named():
+    tensors = dict(small_network().state_dict())
+    tensors["0.weight"] = torch.zeros(2, 1, 3, 3, 3)
+    del tensors["1.weight"]
+    for number in range(4):
+        tensors[f"extra.{number}"] = torch.zeros(1)
+    with pytest.raises(RequestError) as error:
+        weights.load_into(small_network(), tensors, "file.pt")
+    text = str(error.value)
+    assert text.startswith("file.pt does not fit")
+    assert "1 missing, first 1.weight" in text
+    assert "4 not known to the network, first extra.0, extra.1, extra.2;" in text and "extra.3" not in text
+    assert "1 of another shape, first 0.weight (2, 1, 3, 3, 3) for (2, 1, 1, 1, 1)" in text
+
+
+def test_a_shared_tensor_is_missing_only_if_all_its_names_are(nnunet_config):
+    network = build_network(nnunet_config)
+    tensors = dict(network.state_dict())
+    names = [key for key in tensors if key.endswith("stages.0.0.convs.0.conv.weight") and "encoder" in key]
+    names += [key for key in tensors if key.endswith("encoder.stages.0.0.convs.0.all_modules.0.weight")]
+    assert len(names) == 4
+    for name in names[:3]:
+        del tensors[name]
+    assert weights.misfit(network, tensors) == ""
+    del tensors[names[3]]
+    assert weights.misfit(network, tensors) == f"1 missing, first {names[0]}"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_nan_and_infinity_are_refused_by_name(value):
+    tensors = {key: tensor.clone() for key, tensor in small_network().state_dict().items()}
+    tensors["1.weight"].view(-1)[2] = value
+    with pytest.raises(RequestError, match="'1.weight' holds NaN or infinity"):
+        weights.load_into(small_network(), tensors, "w")
+
+
+def test_every_truncation_of_a_file_is_an_error_of_the_request(tmp_path):
+    whole = {"w.safetensors": tmp_path / "a.safetensors", "w.pt": tmp_path / "a.pt", "old.pt": tmp_path / "b.pt"}
+    content = {"a": torch.ones(30), "b": torch.ones(3, 4)}
+    save_file(content, whole["w.safetensors"])
+    torch.save(content, whole["w.pt"])
+    torch.save(content, whole["old.pt"], _use_new_zipfile_serialization=False)
+    for name, file in whole.items():
+        data = file.read_bytes()
+        for length in {0, 1, 7, 8, 20, len(data) // 3, len(data) // 2, len(data) - 1}:
+            (tmp_path / name).write_bytes(data[:length])
+            with pytest.raises(RequestError, match="cannot be read as weights"):
+                weights.read(tmp_path / name)
+
+
+class Payload:
+    """Unpickled without care, it makes a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.file),)
+
+
+def test_code_in_a_checkpoint_does_not_run(tmp_path):
+    torch.save({"state_dict": {"a": torch.ones(1)}, "epoch": Payload(tmp_path / "made")}, tmp_path / "w.pt")
+    with pytest.raises(RequestError) as error:
+        weights.read(tmp_path / "w.pt")
+    assert not (tmp_path / "made").exists()
+    assert "mkdir, which is no tensor and was not run" in str(error.value)
+    assert "weights_only" not in str(error.value)  # torch's advice to run the code is not passed on
+    torch.load(tmp_path / "w.pt", weights_only=False)
+    assert (tmp_path / "made").exists()  # the payload would have worked
+
+
+@pytest.mark.parametrize("content", [{}, {"epoch": 3}, [torch.ones(1)], {"state_dict": {}}])
+def test_a_file_without_named_tensors_is_no_checkpoint(content, tmp_path):
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(RequestError, match="holds no tensors by name"):
+        weights.read(tmp_path / "w.pt")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(RequestError, match="no weights file .*w.pt"):
+        weights.read(tmp_path / "w.pt")
