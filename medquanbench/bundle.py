@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
@@ -106,7 +107,7 @@ def open_bundle(
         raise RequestError(f"{folder} is no bundle: it has no configs/inference.json")
     file = _weights_file(folder, weights, f"{variant or 'demo'}-{dataset}")
     weights_set = file.stem if file.parent == folder / "models" else None
-    chosen = variant or fitting_variant(folder, file, weights_set)
+    chosen = variant or _variant_of_set(folder, file) or fitting_variant(folder, file, weights_set)
     config = merged_config(folder, chosen, weights_set)
     return _assemble(folder, chosen, file, config)
 
@@ -120,7 +121,10 @@ def merged_config(folder: Path, variant: str, weights_set: str | None) -> dict:
     overlay = configs / "weights" / f"{weights_set}.json"
     if weights_set and overlay.is_file():
         files.append(overlay)
-    return ConfigParser.load_config_files([str(file) for file in files])
+    try:
+        return ConfigParser.load_config_files([str(file) for file in files])
+    except (OSError, ValueError, KeyError) as error:
+        raise RequestError(f"the config of {folder.name} ({', '.join(f.name for f in files)}) is damaged: {error}") from error
 
 
 def fitting_variant(folder: Path, file: Path, weights_set: str | None = None) -> str:
@@ -187,8 +191,12 @@ def _channels(folder: Path) -> int:
 
 
 def build_network(config: dict) -> torch.nn.Module:
-    """The network of a merged config, with random weights."""
-    return ConfigParser(config).get_parsed_content("network_def")
+    """The network of a merged config, with random weights.
+
+    Raises:
+        RequestError: the config names a class that is not there, or arguments that it does not take.
+    """
+    return _parse(config, "network_def")
 
 
 def empty_network(config: dict) -> torch.nn.Module:
@@ -211,8 +219,22 @@ class _WithoutMemory(TorchFunctionMode):
 
 
 def parse_preprocessing(config: dict) -> Callable:
-    """The preprocessing transform of a merged config."""
-    return ConfigParser(config).get_parsed_content("preprocessing")
+    """The preprocessing transform of a merged config.
+
+    Raises:
+        RequestError: as :func:`build_network`.
+    """
+    return _parse(config, "preprocessing")
+
+
+def _parse(config: dict, name: str) -> Any:
+    try:
+        return ConfigParser(config).get_parsed_content(name)
+    except Exception as error:  # a config is a program: anything may come out of it
+        cause = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise RequestError(f"the bundle's config cannot make its '{name}': {cause}") from error
 
 
 def window_of(config: dict) -> Window:

@@ -12,7 +12,7 @@ from monai.inferers import sliding_window_inference
 
 from medquanbench.bundle import Window
 from medquanbench.images import Grid
-from medquanbench.values import RequestError
+from medquanbench.values import RequestError, RunError
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,17 @@ def preprocess(transform: Callable, image: Path) -> Volume:
 
 
 def predict(network: Callable, volume: Volume, window: Window, device: str = "cpu") -> np.ndarray:
-    """Label map (x, y, z) uint16 on the volume's own grid: blended logits of overlapping windows, then argmax."""
+    """Label map (x, y, z) uint16 on the volume's own grid: blended logits of overlapping windows, then argmax.
+
+    Raises:
+        RunError: the network's output holds NaN or infinity.
+    """
     with torch.inference_mode():
         logits = sliding_window_inference(
             volume.tensor[None].to(device), window.size, window.batch, network, overlap=window.overlap, mode=window.mode
         )
+    if not torch.isfinite(logits).all():
+        raise RunError("the network's output holds NaN or infinity")
     return logits[0].argmax(dim=0).to("cpu", torch.int32).numpy().astype(np.uint16)
 
 

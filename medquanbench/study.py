@@ -253,7 +253,7 @@ def _context(plan: Plan, conduct: Conduct) -> Context:
 def _write(plan: Plan, study: Study, folder: Path, conduct: Conduct) -> None:
     study.to_csv(folder / "results.csv")
     write_whole(folder / "cases.csv", cases_csv(study.rows).encode())
-    save_arrays(study.report, folder / "figures")
+    save_arrays(study.report, folder)
     write_whole(folder / "report.html", report_html(study.report).encode())
     write_whole(folder / "record.json", record_json(_context(plan, conduct), study.rows).encode())
 

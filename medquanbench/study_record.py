@@ -66,17 +66,11 @@ def facts(context: Context) -> tuple[Fact, ...]:
 
 def notes(rows: tuple[Row, ...]) -> tuple[str, ...]:
     """What a reader of the table must know beside it."""
-    n = len(rows[0].record.cases)
-    found = []
-    if n < 6:
-        found.append(f"With {n} cases there is no interval and no verdict: at least 6 are needed.")
-    elif n < 20:
-        found.append(f"With {n} cases intervals are wide and lean on few patients: read verdicts with care.")
-    for row in rows:
-        made, lost = row.record.count(Presence.HALLUCINATED), row.record.count(Presence.LOST)
-        if made or lost:
-            found.append(f"{row.record.run.recipe}: {made} structures hallucinated, {lost} lost (each scores 0).")
-    return tuple(found)
+    counts = [(row.record.count(Presence.HALLUCINATED), row.record.count(Presence.LOST)) for row in rows]
+    if not any(map(any, counts)):
+        return ()
+    listed = "; ".join(f"{row.record.run.recipe}: {made}, {lost}" for row, (made, lost) in zip(rows, counts))
+    return (f"Structures hallucinated, lost (over all cases; each scores 0): {listed}.",)
 
 
 def versions() -> tuple[tuple[str, str], ...]:

@@ -85,7 +85,7 @@ def write_dataset(folder: Path) -> Path:
         label = np.zeros((14, 12, 10), np.uint8)
         label[2:7, 2:8, 2 : 6 + number % 3] = 1
         label[6:12, 3:9, 3:8] = 2
-        image = label * 200 + random.normal(0, 45, label.shape)
+        image = label.astype(int) * 200 + random.normal(0, 45, label.shape)
         nibabel.save(nibabel.Nifti1Image(image.astype(np.int16), affine), folder / "images" / f"{name}.nii.gz")
         nibabel.save(nibabel.Nifti1Image(label, affine), folder / "labels" / f"{name}.nii.gz")
     return folder

@@ -180,3 +180,14 @@ def test_a_shipped_variant_with_unknowns_says_where_they_stand(tmp_path):
 
 def test_variants_are_listed_in_order(folder):
     assert variants(folder) == ("demo", "twin", "wide")
+
+
+def test_a_damaged_config_and_a_class_that_is_not_there_are_sentences(micro_bundle):
+    file = micro_bundle / "configs" / "inference.json"
+    good = file.read_text()
+    file.write_text(good[:-5])
+    with pytest.raises(RequestError, match="config of micro .* is damaged"):
+        open_bundle(micro_bundle, weights="demo-micro")
+    file.write_text(good.replace("monai.networks.blocks.Convolution", "monai.networks.nosuch.Network"))
+    with pytest.raises(RequestError, match="cannot make its 'network_def'.*nosuch"):
+        open_bundle(micro_bundle, weights="demo-micro").network()

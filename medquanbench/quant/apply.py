@@ -67,20 +67,16 @@ def quantize(
         RequestError: an unknown policy or transform, a glob that matches nothing, or a recipe that changes no layer.
         RunError: NaN or infinity in a weight.
     """
-    _check(recipe, calibration)
-    copied = copy.deepcopy(network)
-    sites = _sites(copied)
-    _check_globs(recipe, sites)
+    check(network, recipe, calibration)
+    copied = _copy(network)
     batch, replaced, lines = Batch(), {}, []
-    for site in sites:
+    for site in _sites(copied):
         line, layer = _treat(site, recipe, batch)
         lines += [line] if line else []
         if layer is not None:
             replaced[id(site.module)] = layer
-    if not replaced and not recipe.is_reference:
-        raise RequestError(f"'{recipe}' changes no layer: {Receipt('', tuple(lines)).summary()}")
     root = _replace(copied, replaced)
-    _listen(root, batch)
+    batch.listen(root)
     return root, Receipt(str(recipe), tuple(lines))
 
 
@@ -92,15 +88,27 @@ def audit(network: nn.Module, receipt: Receipt, executed: frozenset[str] = froze
             must have run.
 
     Raises:
-        RunError: a quantized layer did not run although the float network runs it.
+        RunError: a quantized layer did not run although the float network runs it, or the network computed with its
+            weight without calling it.
+        RequestError: the recipe sets the bits of the image, and no quantized layer reads the image.
     """
     seen = {module.path: module for module in network.modules() if isinstance(module, QuantizedLayer)}
     lines = tuple(_observed(line, seen.get(line.path)) for line in receipt.lines)
-    lost = [line.path for line in lines if line.state is State.NEVER_RUN and line.path in executed]
-    if lost:
-        raise RunError(f"{len(lost)} layers run in the float network but not when quantized, first {', '.join(lost[:3])}")
+    idle = [line.path for line in lines if line.state is State.NEVER_RUN and line.path in seen]
+    _check_bypass([path for path in idle if path in executed], "run in the float network but not when quantized")
+    _check_bypass([path for path in idle if seen[path].weight_taken], "have their weight used without being called")
     image = next((line.activation for line in lines if line.reads_image), None)
+    if image is None and len(idle) < len(seen) and Recipe.parse(receipt.recipe).input_bits is not None:
+        raise RequestError(
+            f"'{receipt.recipe}' sets the bits of the image, but no quantized layer reads the image as it came: "
+            "the network changes it before its first layer, or that layer is kept"
+        )
     return receipt.with_lines(lines, image)
+
+
+def _check_bypass(paths: list[str], what: str) -> None:
+    if paths:
+        raise RunError(f"{len(paths)} layers {what}: {', '.join(paths[:3])}; keep them in float with keep(...)")
 
 
 def take_image_step(network: nn.Module) -> float | None:
@@ -129,17 +137,28 @@ def executed_layers(network: nn.Module, image: torch.Tensor) -> frozenset[str]:
     return frozenset(called)
 
 
-def check(network: nn.Module, recipe: Recipe) -> None:
+def check(network: nn.Module, recipe: Recipe, calibration: Iterable[torch.Tensor] | None = None) -> None:
     """Say early whether a recipe can be carried out on a network, without touching it.
 
     Raises:
         RequestError: as :func:`quantize`.
     """
-    _check(recipe, None)
-    _check_globs(recipe, _sites(network))
+    if any(isinstance(module, QuantizedLayer) for module in network.modules()):
+        raise RequestError(f"'{recipe}' was asked of a network that is quantized already; it needs the float one")
+    _check_names(recipe, calibration)
+    sites = _sites(network)
+    _check_globs(recipe, sites)
+    if recipe.is_reference:
+        return
+    layers = [site for site in sites if is_layer(site.module)]
+    open_ = [site for site in layers if site.matches(recipe.keep) is None and not obstacle(site.module)]
+    bits = {recipe.weight_bits, recipe.activation_bits, recipe.input_bits or recipe.activation_bits}
+    if not open_ or bits == {FLOAT_BITS}:
+        left = f"{len(layers) - len(open_)} of {len(layers)} layers are kept or unsupported"
+        raise RequestError(f"'{recipe}' changes no layer: {'16 is float' if bits == {FLOAT_BITS} else left}")
 
 
-def _check(recipe: Recipe, calibration: Iterable[torch.Tensor] | None) -> None:
+def _check_names(recipe: Recipe, calibration: Iterable[torch.Tensor] | None) -> None:
     if recipe.transforms:
         raise not_found("transform", recipe.transforms[0].name, "this version", [])
     if recipe.calibration is not None or calibration is not None:
@@ -154,6 +173,17 @@ def _check_globs(recipe: Recipe, sites: list[Site]) -> None:
         if not any(site.matches((glob,)) for site in layers):
             some = [site.names[0] for site in layers]
             raise RequestError(f"keep({glob}) matches none of {len(some)} layers; they are {', '.join(some[:5])}, ...")
+
+
+def _copy(network: nn.Module) -> nn.Module:
+    # Tensors that were computed (old-style weight norm, a cached feature) refuse to be copied; their values do not.
+    memo = {
+        id(value): value.detach().clone()
+        for module in network.modules()
+        for value in vars(module).values()
+        if isinstance(value, torch.Tensor) and not value.is_leaf
+    }
+    return copy.deepcopy(network, memo)
 
 
 def _sites(network: nn.Module) -> list[Site]:
@@ -178,7 +208,7 @@ def _treat(site: Site, recipe: Recipe, batch: Batch) -> tuple[Line | None, nn.Mo
     if not problem and not is_layer(module):
         return None, None
     kind = str(kind_of(module)) if is_layer(module) else type(module).__name__
-    count = sum(p.numel() for p in module.parameters(recurse=is_opaque(module)))
+    count = sum(p.numel() for p in module.parameters(recurse=is_opaque(module) or is_layer(module)))
     line = Line(site.names[0], site.names[1:], kind, State.UNSUPPORTED, problem, count)
     if problem:
         return line, None
@@ -187,12 +217,10 @@ def _treat(site: Site, recipe: Recipe, batch: Batch) -> tuple[Line | None, nn.Mo
     return _quantize_site(site, line, recipe, batch)
 
 
-def _quantize_site(site: Site, line: Line, recipe: Recipe, batch: Batch) -> tuple[Line, nn.Module | None]:
+def _quantize_site(site: Site, line: Line, recipe: Recipe, batch: Batch) -> tuple[Line, nn.Module]:
     kind = kind_of(site.module)
     spec = POLICIES[recipe.policy](line.path, kind)
     activation = _activation(recipe, spec)
-    if recipe.weight_bits == FLOAT_BITS and activation == Activation(None, None):
-        return replace(line, state=State.KEPT, reason="weights and activations have 16 bits: float"), None
     weight = FLOAT
     if recipe.weight_bits != FLOAT_BITS:
         tensor = TensorSpec(IntegerGrid(recipe.weight_bits), spec.weight, spec.observer)
@@ -220,7 +248,10 @@ def _observed(line: Line, layer: QuantizedLayer | None) -> Line:
         return line
     if layer.calls == 0:
         return replace(line, state=State.NEVER_RUN, reason="no forward has called it")
-    return replace(line, state=State.QUANTIZED, reason="", activation=layer.seen, reads_image=layer.reads_image)
+    line = replace(line, state=State.QUANTIZED, reason="", activation=layer.seen, reads_image=layer.reads_image)
+    if line.weight.bits == line.activation.bits == FLOAT.bits:
+        return replace(line, state=State.KEPT, reason=layer.seen.note or "its weight and its input have 16 bits: float")
+    return line
 
 
 def _replace(root: nn.Module, replaced: dict[int, nn.Module]) -> nn.Module:
@@ -230,12 +261,3 @@ def _replace(root: nn.Module, replaced: dict[int, nn.Module]) -> nn.Module:
                 parent._modules[name] = replaced[id(child)]
     return replaced.get(id(root), root)
 
-
-def _listen(root: nn.Module, batch: Batch) -> None:
-    def begin(module: nn.Module, arguments: tuple, keywords: dict) -> None:
-        image = next((a for a in (*arguments, *keywords.values()) if isinstance(a, torch.Tensor)), None)
-        if image is not None:
-            batch.begin(image)
-
-    root.register_forward_pre_hook(begin, with_kwargs=True)
-    root.register_forward_hook(lambda module, arguments, output: batch.end(), always_call=True)

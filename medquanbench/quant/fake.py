@@ -20,7 +20,8 @@ def scale_of(tensor: torch.Tensor, layout: tuple[str, ...], spec: TensorSpec) ->
         RunError: the tensor holds NaN or infinity.
     """
     largest = spec.observer(tensor, spec.granularity.shared(layout))
-    scale = largest / spec.grid.largest
+    # By a tensor, since by a Python number torch multiplies by its reciprocal on CUDA.
+    scale = largest / largest.new_full((), spec.grid.largest)
     # A finite sum says that all are finite, in one pass; a rare overflow of the sum is looked at again.
     if not torch.isfinite(scale.sum()) and not torch.isfinite(scale).all():
         raise RunError("NaN or infinity in the tensor that is to be quantized")

@@ -19,10 +19,6 @@ class Granularity:
         """Positions of the axes that share a scale. The scale's shape is the tensor's with 1 in these places."""
         return tuple(i for i, axis in enumerate(layout) if axis not in self.axes)
 
-    def scale_shape(self, shape: tuple[int, ...], layout: tuple[str, ...]) -> tuple[int, ...]:
-        """Shape of the scale of a tensor: equal to the tensor's along the named axes, 1 elsewhere."""
-        return tuple(size if axis in self.axes else 1 for size, axis in zip(shape, layout))
-
 
 def granularity(name: str, axes: str) -> Granularity:
     """``granularity("per-channel", "n c")``: the axes as one text."""

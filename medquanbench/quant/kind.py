@@ -1,8 +1,9 @@
 """Kind: what a layer computes, and the named axes of the tensors that it multiplies.
 
 Activations: ``n k c d h w`` for convolutions of three spatial axes (``n k c h w``, ``n k c l`` below), ``n k l c`` for
-linear layers, with ``l`` as often as there are axes between. ``n`` counts samples; ``k`` is what else stands on the leading
-axis (1, or the windows of a shifted-window network, sample slowest). Weights: convolution ``o i p q r``, linear ``o i``, transposed convolution ``g i o p q r``.
+linear layers, with ``l`` as often as there are axes between. ``n`` counts samples; ``k`` is what else stands on the
+leading axis (1, or the windows of a shifted-window network, sample slowest).
+Weights: convolution ``o i p q r``, linear ``o i``, transposed convolution ``g i o p q r``.
 """
 
 from __future__ import annotations

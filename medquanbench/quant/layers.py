@@ -1,4 +1,4 @@
-"""The layers of torch that are quantized, and what stands in their place; the only file that knows torch's layer classes."""
+"""The layers of torch that are quantized, and what stands in their place. No other file knows torch's layer classes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from math import prod
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.conv import _ConvTransposeNd
 
+from medquanbench.quant.batch import Batch
 from medquanbench.quant.fake import fake_quantize, quantize_integers, scale_of
-from medquanbench.quant.granularity import PER_SAMPLE, PER_WEIGHT
+from medquanbench.quant.granularity import PER_SAMPLE, PER_WEIGHT, Granularity
 from medquanbench.quant.kind import Convolution, Kind, Linear
 from medquanbench.quant.spec import TensorSpec
 from medquanbench.values import FLOAT, RunError, TensorNote
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_OPAQUE = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)  # they use their children's weights without calling them
+# They use their children's weights without calling them (an encoder layer does so in its fast path for inference).
+_OPAQUE = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.RNNBase, nn.RNNCellBase)
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.PReLU)
 SCALE_BITS = 32
 
@@ -47,17 +49,24 @@ def obstacle(module: nn.Module) -> str:
     name = type(module).__name__
     if is_layer(module):
         base = next(c for c in (nn.Linear, *_CONVOLUTIONS) if isinstance(module, c))
-        if type(module).forward is not base.forward:
+        if not all(_inherits(module, base, method) for method in ("forward", "_conv_forward")):
             return f"{name} computes something else than {base.__name__}"
-        if torch.nn.utils.parametrize.is_parametrized(module) or module._forward_pre_hooks:
-            return "its weight is made anew at every forward (parametrization or hook)"
+        if "weight" not in module._parameters:
+            return "its weight is made anew at every forward (parametrization, weight norm, pruning)"
+        if module._forward_pre_hooks:
+            return "a hook runs before it and may change what it reads"
         return ""
     if is_opaque(module):
         return f"{name} uses the weights inside it without calling them as layers"
     own = [key for key, value in module.named_parameters(recurse=False) if value.dim() > 1]
-    if own and not isinstance(module, (*_NORMS, _ConvNd)):
+    if own and not isinstance(module, _NORMS):
         return f"parameters that belong to no layer stay float: {', '.join(own)}"
     return ""
+
+
+def _inherits(module: nn.Module, base: type[nn.Module], method: str) -> bool:
+    own = getattr(type(module), method, None)
+    return own is getattr(base, method, None) and method not in vars(module)
 
 
 def quantize_weight(layer: nn.Module, kind: Kind, spec: TensorSpec) -> TensorNote:
@@ -67,12 +76,21 @@ def quantize_weight(layer: nn.Module, kind: Kind, spec: TensorSpec) -> TensorNot
         RunError: NaN or infinity in the weight.
     """
     shape, layout = kind.weight_shape, kind.weight_layout
-    note, chosen = "", spec
-    if _elements_per_scale(shape, layout, spec) < 2:
-        note, chosen = f"{spec.granularity.name} would give each value its own scale", replace(spec, granularity=PER_WEIGHT)
+    chosen, note = _or_coarser(shape, layout, spec, PER_WEIGHT)
     weight = layer.weight.detach()
-    layer.weight = nn.Parameter(fake_quantize(weight.reshape(shape), layout, chosen).reshape(weight.shape), False)
+    if _elements_per_scale(shape, layout, chosen) >= 2:
+        weight = fake_quantize(weight.reshape(shape), layout, chosen).reshape(weight.shape)
+    layer.weight = nn.Parameter(weight, requires_grad=False)
     return tensor_note(shape, layout, chosen, note)
+
+
+def _or_coarser(
+    shape: tuple[int, ...], layout: tuple[str, ...], spec: TensorSpec, coarse: Granularity
+) -> tuple[TensorSpec, str]:
+    """The spec; or, where its groups would hold a single value (which is lossless), a coarser one and why."""
+    if _elements_per_scale(shape, layout, spec) >= 2:
+        return spec, ""
+    return replace(spec, granularity=coarse), f"{spec.granularity.name} would give each value its own scale"
 
 
 def tensor_note(shape: tuple[int, ...], layout: tuple[str, ...], spec: TensorSpec, note: str) -> TensorNote:
@@ -88,31 +106,6 @@ def _elements_per_scale(shape: tuple[int, ...], layout: tuple[str, ...], spec: T
     return prod(shape[i] for i in spec.granularity.shared(layout))
 
 
-class Batch:
-    """What one forward of the root says to all layers in it: how many samples there are, and which tensor is the image."""
-
-    def __init__(self) -> None:
-        self.samples: int | None = None
-        self.image_step = 0.0
-        self._image: tuple[int, int] | None = None
-
-    def begin(self, image: torch.Tensor) -> None:
-        self.samples, self._image = image.shape[0] if image.dim() else 1, (image.data_ptr(), image.numel())
-
-    def end(self) -> None:
-        self.samples = self._image = None
-
-    def is_image(self, tensor: torch.Tensor) -> bool:
-        return self._image == (tensor.data_ptr(), tensor.numel())
-
-    def groups(self, leading: int) -> int:
-        """Samples on a leading axis of k*B: B. Outside a forward of the root every entry is a sample."""
-        if self.samples is None:
-            return leading
-        # What does not grow with the batch (a table, a prompt) belongs to no sample: one group.
-        return self.samples if leading % self.samples == 0 else 1
-
-
 @dataclass(frozen=True)
 class Activation:
     """How a layer holds its input: as any tensor, and where that is the image. None is float."""
@@ -122,7 +115,7 @@ class Activation:
 
 
 class QuantizedLayer(nn.Module):
-    """Stands in a layer's place: moves the input onto its grid, then calls the layer, whose weight is on its own already.
+    """Stands in a layer's place: moves the input onto its grid, then calls the layer, whose weight is on one already.
 
     Scales are dynamic: each belongs to one sample of the present input.
     """
@@ -133,28 +126,34 @@ class QuantizedLayer(nn.Module):
         self.calls = 0
         self.seen = FLOAT
         self.reads_image = False
+        self.weight_taken = False  # by the network, in a forward: it may compute with it and never call the layer
+        self.train(layer.training)
 
     def __getattr__(self, name: str):
         # Networks ask their layers for weight, bias, in_features: the layer inside answers.
         try:
             return super().__getattr__(name)
         except AttributeError:
+            if name.startswith("__"):
+                raise
+            if name == "weight":
+                self.weight_taken |= self.batch.is_open
             return getattr(super().__getattr__("layer"), name)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        reads_image = self.batch.is_image(x)
+    def forward(self, input: torch.Tensor, output_size: list[int] | None = None) -> torch.Tensor:
+        """What the layer computes from an input on its grid; ``output_size`` as in torch's transposed convolutions."""
+        reads_image = self.batch.is_image(input)
         spec = self.activation.image if reads_image else self.activation.usual
         first, self.calls = self.calls == 0, self.calls + 1
         self.reads_image |= reads_image
-        if spec is not None:
-            x = self._quantize(x, spec, reads_image, first)
-        return self.layer(x)
+        if spec is not None and input.numel():
+            input = self._quantize(input, spec, reads_image, first)
+        return self.layer(input) if output_size is None else self.layer(input, output_size)
 
+    @torch.no_grad()
     def _quantize(self, x: torch.Tensor, spec: TensorSpec, reads_image: bool, first: bool) -> torch.Tensor:
         shape, (split, layout) = x.shape, self._split(x)
-        note = ""
-        if _elements_per_scale(split, layout, spec) < 2:
-            note, spec = f"{spec.granularity.name} would give each value its own scale", replace(spec, granularity=PER_SAMPLE)
+        spec, note = _or_coarser(split, layout, spec, PER_SAMPLE)
         if first:
             self.seen = tensor_note(split, layout, spec, note)
         if _elements_per_scale(split, layout, spec) < 2:
@@ -165,7 +164,8 @@ class QuantizedLayer(nn.Module):
         except RunError as error:
             raise RunError(f"layer '{self.path}': {error}") from None
         if reads_image:
-            self.batch.image_step = max(self.batch.image_step, float(scale.max()))
+            # A window of nothing but zeros has no error, and its scale of 1 is no step of the image.
+            self.batch.note_image_step(float((scale * (single != 0)).max()))
         return quantize_integers(single, scale, spec).mul_(scale).to(x.dtype).reshape(shape)
 
     def _split(self, x: torch.Tensor) -> tuple[tuple[int, ...], tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from medquanbench.quant.granularity import Granularity
 from medquanbench.quant.grid import IntegerGrid
@@ -16,9 +16,6 @@ class TensorSpec:
     grid: IntegerGrid
     granularity: Granularity
     observer: Observer
-
-    def with_bits(self, bits: int) -> TensorSpec:
-        return replace(self, grid=IntegerGrid(bits))
 
 
 @dataclass(frozen=True)

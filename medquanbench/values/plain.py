@@ -27,16 +27,18 @@ def from_plain(kind: Any, plain: Any) -> Any:
 
     Raises:
         ValueError: the plain form lacks a field, has an unknown one, or holds something of another type.
+        RequestError: the text of a recipe does not parse.
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple:
+        _expect(list, plain)
         inner = [arguments[0]] * len(plain) if arguments[-1] is Ellipsis else arguments
         return tuple(from_plain(item_kind, item) for item_kind, item in zip(inner, plain, strict=True))
     if origin in (typing.Union, types.UnionType):
         rest = [a for a in arguments if a is not type(None)]
         return None if plain is None else from_plain(rest[0], plain)
     if kind is Recipe:
-        return Recipe.parse(plain)
+        return Recipe.parse(_expect(str, plain))
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         names = {field.name for field in dataclasses.fields(kind)}
@@ -47,6 +49,10 @@ def from_plain(kind: Any, plain: Any) -> Any:
         return kind(plain)
     if kind is float and isinstance(plain, int) and not isinstance(plain, bool):
         return float(plain)
+    return _expect(kind, plain)
+
+
+def _expect(kind: type, plain: Any) -> Any:
     if type(plain) is not kind:
         raise ValueError(f"a value of type {kind.__name__} was expected; there is {plain!r:.100}")
     return plain

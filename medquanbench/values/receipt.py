@@ -39,7 +39,7 @@ FLOAT = TensorNote(bits=32, granularity="-")
 
 @dataclass(frozen=True)
 class Line:
-    """One layer. ``path`` is its first name in the network, ``aliases`` its others; ``kind`` reads like ``conv 3x3x3``."""
+    """One layer. ``path`` is its first name in the network, ``aliases`` its others; ``kind`` reads ``conv 3x3x3``."""
 
     path: str
     aliases: tuple[str, ...]

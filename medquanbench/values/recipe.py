@@ -17,9 +17,13 @@ from medquanbench.values.errors import RequestError
 FLOAT_BITS = 16
 """The bit width that stands for "left in float" in wNaM."""
 
-_BITS = re.compile(r"w(\d+)a(\d+)")
+_BITS = re.compile(r"w([0-9]{1,4})a([0-9]{1,4})")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _TERM = re.compile(r"([a-z][a-z0-9_-]*)(?:\(([^()]*)\))?")
+_BETWEEN_TERMS = re.compile(r"\+(?![^(]*\))")  # a + outside brackets: svd(rank=1e+1) is one term
+_KEY, _VALUE = re.compile(r"[^\s(),=]+"), re.compile(r"[^\s(),]+")
+_WORDS = ("keep", "calib", "input")  # the recipe's own, so no step can have these names
 _GRAMMAR = "e.g. 'w4a4 adaptive', 'w8a8 per-tensor keep(decoder.*)', 'fp32'"
 
 
@@ -29,6 +33,14 @@ class Term:
 
     name: str
     parameters: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name) or self.name in _WORDS:
+            raise RequestError(f"'{self.name}' is no name of a step like smooth or svd(rank=4)")
+        if not all(_KEY.fullmatch(key) and _VALUE.fullmatch(value) for key, value in self.parameters):
+            raise RequestError(f"'{self}' needs name=value in its brackets, without spaces, commas or brackets in them")
+        if len({key for key, _ in self.parameters}) < len(self.parameters):
+            raise RequestError(f"'{self}' gives a parameter twice")
 
     def __str__(self) -> str:
         if not self.parameters:
@@ -66,12 +78,16 @@ class Recipe:
         check_bits(self.weight_bits, f"w{self.weight_bits}")
         check_bits(self.activation_bits, f"a{self.activation_bits}")
         if self.policy is None and any(getattr(self, field.name) != field.default for field in fields(self)):
-            raise RequestError(f"a recipe of {self.precision} needs a policy; {_GRAMMAR}")
+            raise RequestError(f"a recipe that is not the reference needs a policy; {_GRAMMAR}")
+        if self.policy is not None and not _NAME.fullmatch(self.policy):
+            raise RequestError(f"'{self.policy}' is no name of a policy; {_GRAMMAR}")
         if self.input_bits is not None:
             check_bits(self.input_bits, f"input({self.input_bits})")
         if self.calibration is not None and self.calibration < 1:
             raise RequestError(f"'calib({self.calibration})' asks for {self.calibration} cases; at least 1 is needed")
-        for glob in self.keep:
+        for place, glob in enumerate(self.keep):
+            if glob in self.keep[:place]:
+                raise RequestError(f"'{glob}' is kept twice")
             if not glob or re.search(r"[\s,()]", glob):
                 raise RequestError(f"'{glob}' is no module path or glob; it may hold no space, comma or bracket")
 
@@ -134,12 +150,13 @@ class _Rest:
 def _parse_rest(words: list[str], text: str) -> _Rest:
     found: dict[str, str] = {}
     for word in words:
-        match = re.fullmatch(r"(keep|calib|input)\(([^()]+)\)", word)
+        match = re.fullmatch(rf"({'|'.join(_WORDS)})\(([^()]+)\)", word)
         key, value = (match[1], match[2]) if match else ("transforms", word)
         if key in found:
             raise RequestError(f"'{text}' is no recipe: '{word}' comes after another {key}; {_GRAMMAR}")
         found[key] = value
-    terms = tuple(_parse_term(part, text) for part in found["transforms"].split("+")) if "transforms" in found else ()
+    words = _BETWEEN_TERMS.split(found["transforms"]) if "transforms" in found else []
+    terms = tuple(_parse_term(word, text) for word in words)
     keep = tuple(found["keep"].split(",")) if "keep" in found else ()
     return _Rest(terms, keep, _parse_int(found, "calib", text), _parse_int(found, "input", text))
 
@@ -148,16 +165,14 @@ def _parse_term(word: str, text: str) -> Term:
     match = _TERM.fullmatch(word)
     if match is None:
         raise RequestError(f"'{text}' is no recipe: '{word}' is no step like smooth or svd(rank=4); {_GRAMMAR}")
-    pairs = [part.partition("=") for part in (match[2] or "").split(",") if part]
-    if any(not equals or not key or not value for key, equals, value in pairs):
-        raise RequestError(f"'{text}' is no recipe: '{word}' needs name=value in its brackets")
+    pairs = [part.partition("=") for part in match[2].split(",")] if match[2] else []
     return Term(match[1], tuple((key, value) for key, _, value in pairs))
 
 
 def _parse_int(found: dict[str, str], key: str, text: str) -> int | None:
     if key not in found:
         return None
-    if not found[key].isdigit():
+    if not _NUMBER.fullmatch(found[key]):
         raise RequestError(f"'{text}' is no recipe: '{key}({found[key]})' needs a whole number")
     return int(found[key])
 

@@ -11,8 +11,10 @@ from medquanbench import shelf, weights
 from medquanbench.bundle import build_network, merged_config
 
 BUNDLES = ("swinunetr", "nnunet")
-# Stored left-posterior-superior; at these spacings no voxel of the image lies midway between two of the network's grid.
-AFFINE = np.array([[-2.2, 0, 0, 41.3], [0, -2.6, 0, 30.7], [0, 0, 4.1, -60.2], [0, 0, 0, 1]])
+# Stored left-posterior-superior; at these spacings no voxel of the image lies midway between two of the network's grid
+# (3 x 3 x 5 mm, and 1 mm for the hippocampus weights).
+ABDOMEN = np.array([[-2.2, 0, 0, 41.3], [0, -2.6, 0, 30.7], [0, 0, 4.1, -60.2], [0, 0, 0, 1]])
+HEAD = np.diag([-1.1, -1.13, 0.97, 1])
 SHAPE = (40, 36, 30)
 
 
@@ -33,13 +35,22 @@ def random_weights(tmp_path):
     return write
 
 
-@pytest.fixture
-def images(tmp_path) -> Path:
+def write_images(folder: Path, affine: np.ndarray) -> Path:
     """A folder with imagesTr/case.nii.gz (noise in HU) and labelsTr/case.nii.gz (all 14 labels, in blocks)."""
     random = np.random.default_rng(0)
     blocks = np.arange(np.prod([4, 6, 5])).reshape(4, 6, 5) % 14
     labels = np.kron(blocks, np.ones((10, 6, 6), dtype=int)).astype(np.uint8)
     for name, array in (("imagesTr", random.normal(0, 150, SHAPE).astype(np.int16)), ("labelsTr", labels)):
-        (tmp_path / "data" / name).mkdir(parents=True)
-        nibabel.save(nibabel.Nifti1Image(array, AFFINE), tmp_path / "data" / name / "case.nii.gz")
-    return tmp_path / "data"
+        (folder / name).mkdir(parents=True)
+        nibabel.save(nibabel.Nifti1Image(array, affine), folder / name / "case.nii.gz")
+    return folder
+
+
+@pytest.fixture
+def images(tmp_path) -> Path:
+    return write_images(tmp_path / "abdomen", ABDOMEN)
+
+
+@pytest.fixture
+def head_images(tmp_path) -> Path:
+    return write_images(tmp_path / "head", HEAD)

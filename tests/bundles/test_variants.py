@@ -1,15 +1,26 @@
 """The published variants: keys, shapes and counts of the official networks, and how images reach them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+from monai.bundle import run
 
-from medquanbench import shelf
-from medquanbench.bundle import empty_network, merged_config, parse_preprocessing, variants, window_of
-from medquanbench.infer import preprocess
+from medquanbench import shelf, weights
+from medquanbench.bundle import (
+    build_network,
+    empty_network,
+    merged_config,
+    open_bundle,
+    parse_preprocessing,
+    variants,
+    window_of,
+)
+from medquanbench.images import Grid, read_labels
+from medquanbench.infer import predict, preprocess, restore_labels
 
 KEYS = Path(__file__).parent / "keys"
 PUBLISHED = tuple(sorted(file.stem for file in KEYS.glob("*.json")))
@@ -74,8 +85,8 @@ def test_the_published_recipe_of_swinunetr_by_hand(variant, tmp_path):
     assert (window.size, window.overlap, window.mode) == ((96, 96, 96), 0.5, "gaussian")
     np.testing.assert_allclose(volume.grid.spacing_mm, (1.5, 1.5, 2.0))
     assert nibabel.aff2axcodes(volume.grid.affine) == ("R", "A", "S")
-    # Reoriented, the image begins at (-59, -49, 0) mm and the box covers -39..-10, -29..-6, 8..27 mm. Of -59 + 1.5 k lie
-    # k = 14..32 within, of -49 + 1.5 k k = 14..28, of 2 k k = 4..13; a point outside is mixed with air, clipped to 0, cut.
+    # Reoriented, the image begins at (-59, -49, 0) mm and the box covers -39..-10, -29..-6, 8..27 mm. Within lie, of
+    # -59 + 1.5 k, k = 14..32; of -49 + 1.5 k, k = 14..28; of 2 k, k = 4..13. Beside it air pulls below -175 HU: cut.
     assert volume.grid.shape == (19, 15, 10)
     np.testing.assert_allclose(volume.grid.affine[:3, 3], (-38, -28, 8), atol=1e-5)
     np.testing.assert_allclose(volume.tensor.numpy(), (50 + 175) / 425, atol=1e-6)
@@ -99,3 +110,43 @@ def test_every_merged_config_is_plain_json(bundle):
         for weights_set in sets:
             config = merged_config(folder, variant, weights_set)
             assert json.loads(json.dumps(config)) == config
+
+
+def test_filling_in_a_plans_file_makes_a_variant_run(tmp_path):
+    """As docs/README.md tells, with numbers made up for this test and two channels a stage."""
+    folder = Path(shutil.copytree(shelf.shelf(shelf.BUNDLES) / "nnunet", tmp_path / "nnunet"))
+    file = folder / "configs/variants/totalsegmentator-cardiac.json"
+    p005, p995, mean, std = -300.0, 500.0, 40.0, 80.0
+    overlay = json.loads(file.read_text())
+    for key in ("unknown", "unknown_why", "initialize", "+imports"):
+        del overlay[key]
+    overlay["network_def#features_per_stage"] = [2] * 6
+    overlay["inferer#roi_size"] = [64, 64, 32]
+    overlay["intensity"] = {"unit": "HU", "per_value": std}
+    overlay["preprocessing#transforms#4"] = {
+        "_target_": "ScaleIntensityRanged", "keys": "image", "a_min": p005, "a_max": p995,
+        "b_min": (p005 - mean) / std, "b_max": (p995 - mean) / std, "clip": True,
+    }
+    file.write_text(json.dumps(overlay))
+    weights.pack(build_network(merged_config(folder, file.stem, None)), tmp_path / "w.safetensors")
+    bundle = open_bundle(folder, variant=file.stem, weights=tmp_path / "w.safetensors")
+    assert bundle.window.size == (64, 64, 32) and len(bundle.labels) == 19
+    image = image_of_a_box(tmp_path / "box.nii.gz")
+    volume = preprocess(bundle.preprocessing(), image)
+    assert float(volume.tensor.max()) == pytest.approx((50 - mean) / std)  # nnU-Net's z-score of 50 HU
+    assert float(volume.tensor.min()) == pytest.approx((p005 - mean) / std)  # of air, clipped
+    saved = monai_answer(folder, file, tmp_path, image)
+    original = Grid((60, 50, 40), nibabel.load(image).affine)
+    ours = restore_labels(predict(bundle.network(), volume, bundle.window), volume.grid, original)
+    assert np.mean(saved == ours) > 0.99  # voxels midway between two of the coarser grid may go either way
+
+
+def monai_answer(folder: Path, variant: Path, place: Path, image: Path) -> np.ndarray:
+    (place / "in").mkdir()
+    shutil.copy(image, place / "in")
+    run(
+        config_file=[str(folder / "configs/inference.json"), str(variant)], bundle_root=str(folder),
+        meta_file=str(folder / "configs/metadata.json"), dataset_dir=str(place / "in"), output_dir=str(place / "out"),
+        weights_file=str(place / "w.safetensors"),
+    )
+    return read_labels(place / "out/box_seg.nii.gz").labels

@@ -1,4 +1,4 @@
-"""Policies: (module path, Kind) -> LayerSpec; the only code that decides by kind. One file and one line here for each."""
+"""Policies: (module path, Kind) -> LayerSpec; no other code decides by kind. One file and one line here for each."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""per-channel: weights per output channel or row, activations per input channel (convolutions) or per token (linear)."""
+"""per-channel: weights per output channel or row, activations per input channel (convolution) or per token (linear)."""
 
 from medquanbench.quant.granularity import granularity
 from medquanbench.quant.kind import Kind, Linear

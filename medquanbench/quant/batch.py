@@ -1,0 +1,60 @@
+"""Batch: what one forward of a quantized network says to all layers in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Batch:
+    """How many samples the present forward has, and which memory holds the image; nothing between forwards.
+
+    Hooks are methods, so that a copy of a network, or one that was pickled, listens to its own root.
+    """
+
+    def __init__(self) -> None:
+        self.samples: int | None = None
+        self.image_step = 0.0
+        self._image: int | None = None
+
+    def listen(self, root: nn.Module) -> None:
+        """Begin and end with every call of the network, also where it fails."""
+        root.register_forward_pre_hook(self._begin, with_kwargs=True)
+        root.register_forward_hook(self._end, always_call=True)
+
+    @property
+    def is_open(self) -> bool:
+        """True inside a forward of the root."""
+        return self.samples is not None
+
+    def is_image(self, tensor: torch.Tensor) -> bool:
+        """True for the image and for views of it (one modality of several, say); not for what is computed from it."""
+        return self._image is not None and self._image == tensor.untyped_storage().data_ptr()
+
+    def groups(self, leading: int) -> int:
+        """Samples on a leading axis of k*B: B. Outside a forward of the root every entry is a sample."""
+        if not self.samples:
+            return leading
+        # What does not grow with the batch (a table, a prompt) belongs to no sample: one group.
+        return self.samples if leading % self.samples == 0 else 1
+
+    def note_image_step(self, step: float) -> None:
+        self.image_step = max(self.image_step, step)
+
+    def _begin(self, root: nn.Module, arguments: tuple, keywords: dict) -> None:
+        image = _first_tensor((arguments, keywords))
+        if image is not None:
+            self.samples = image.shape[0] if image.dim() else 1
+            self._image = image.untyped_storage().data_ptr()
+
+    def _end(self, root: nn.Module, arguments: tuple, output: object) -> None:
+        self.samples = self._image = None
+
+
+def _first_tensor(value: Any) -> torch.Tensor | None:
+    if isinstance(value, torch.Tensor):
+        return value
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
+    return next((found for found in map(_first_tensor, items) if found is not None), None)

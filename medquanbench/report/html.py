@@ -1,0 +1,92 @@
+"""The page of a study: one HTML file that holds its pictures and opens offline."""
+
+from __future__ import annotations
+
+from medquanbench.report import wording
+from medquanbench.report.labels_section import labels_section, presence_section, scene_section
+from medquanbench.report.markup import Content, Markup, definitions, join, section, tag
+from medquanbench.report.model import StudyReport
+from medquanbench.report.receipt_section import image_section, receipt_section
+from medquanbench.report.results_section import results_section, statistics_section
+from medquanbench.report.style import CSS
+
+_LINKS = (
+    ("results", "Results"),
+    ("structures", "Structures"),
+    ("picture", "One slice"),
+    ("presence", "Appeared or vanished"),
+    ("receipt", "What was quantized"),
+    ("image", "The image"),
+    ("statistics", "How to read the numbers"),
+    ("facts", "What was run"),
+)
+
+_PHANTOM = (
+    "The numbers show that the pipeline works and what rounding does to this network. They say nothing about "
+    "accuracy in patients."
+)
+_FOOTER = (
+    "Made by medquanbench. The files beside this page hold the numbers (results.csv, cases.csv), all that is needed to "
+    "repeat them (record.json), and the arrays of the pictures (figures/)."
+)
+
+
+def report_html(report: StudyReport) -> str:
+    """The page as text; it needs nothing outside itself, and the same report gives the same text."""
+    head = join(
+        (
+            Markup('<meta charset="utf-8">'),
+            Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+            tag("title", report.title),
+            tag("style", Markup(CSS)),
+        )
+    )
+    body = join(
+        (
+            _header(report),
+            tag("main", join(_sections(report))),
+            tag("footer", _FOOTER),
+        )
+    )
+    page = tag("html", tag("head", head), tag("body", body), attributes=(("lang", "en"),))
+    return f"<!DOCTYPE html>\n{page.html}\n"
+
+
+def _header(report: StudyReport) -> Markup:
+    run = report.reference.record.run
+    cases = wording.counted(len(report.reference.record.cases), "case")
+    lead = f"Bundle {run.bundle}, variant {run.variant}; dataset {run.dataset}, {run.split} split, {cases}"
+    links = (tag("a", name, attributes=(("href", f"#{identity}"),)) for identity, name in _LINKS)
+    warning = wording.few_cases_warning(report)
+    notes = (*report.notes, *([warning] if warning else []))
+    return tag(
+        "header",
+        _banner(report),
+        tag("h1", report.title),
+        tag("p", lead, css="lead"),
+        *(tag("p", note, css="note") for note in notes),
+        tag("nav", *links),
+    )
+
+
+def _banner(report: StudyReport) -> Markup:
+    if report.phantom:
+        return _strip("phantom", wording.PHANTOM, _PHANTOM)
+    return _strip("real", "Real images", f"Measured on images of the dataset {report.reference.record.run.dataset}.")
+
+
+def _strip(css: str, heading: str, sentence: str) -> Markup:
+    return tag("div", tag("strong", heading), sentence, css=f"banner {css}", attributes=(("role", "note"),))
+
+
+def _sections(report: StudyReport) -> tuple[Content, ...]:
+    return (
+        results_section(report),
+        labels_section(report),
+        scene_section(report),
+        presence_section(report),
+        receipt_section(report),
+        image_section(report),
+        statistics_section(report),
+        section("facts", "What was run", definitions((fact.name, fact.text) for fact in report.facts)),
+    )

@@ -1,0 +1,144 @@
+"""Rows as text: results.csv, cases.csv, and the table that a terminal shows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from medquanbench.report import wording
+from medquanbench.report.model import StudyReport, metric_value
+from medquanbench.values import Row, Target
+
+RESULTS_COLUMNS = (
+    "bundle", "variant", "weights", "dataset", "precision", "granularity", "transform", "recipe", "n_cases",
+    "dsc", "nsd", "dsc_drop_pct", "nsd_drop_pct", "dsc_diff", "dsc_ci_low", "dsc_ci_high", "p_value", "ni_bound",
+    "verdict",
+)  # fmt: skip
+CASES_COLUMNS = (
+    "case", "label", "name", "recipe", "dsc", "nsd", "presence", "reference_voxels", "predicted_voxels",
+)  # fmt: skip
+WIDTH = 100
+_HEADINGS = ("Precision", "Granularity", "DSC (drop)", "NSD (drop)", "Difference [95 % CI]", "Verdict")
+_LONGEST_GRANULARITY = 15
+_GAP = "  "
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def results_csv(rows: Sequence[Row]) -> str:
+    """The text of results.csv (DESIGN section 5): a row a run, means with 6 decimals, drops with 4, None as nothing."""
+    return _csv(RESULTS_COLUMNS, (_results_cells(row) for row in rows))
+
+
+def cases_csv(rows: Sequence[Row]) -> str:
+    """The text of cases.csv: a row a case, label and run; scores that do not count are empty."""
+    return _csv(
+        CASES_COLUMNS,
+        (
+            _case_cells(row, case.case, target)
+            for row in rows
+            for case in row.record.cases
+            for target in case.targets
+        ),
+    )  # fmt: skip
+
+
+def terminal_table(report: StudyReport) -> str:
+    """The results as plain ASCII text, no line longer than 100 characters, with the notes below."""
+    headings, cells = _HEADINGS, [_terminal_cells(row) for row in report.rows]
+    widths = [max(len(row[i]) for row in (headings, *cells)) for i in range(len(headings))]
+    lines = [*_wrapped(_first_line(report)), "", _line(headings, widths), _line(tuple("-" * w for w in widths), widths)]
+    for row, texts in zip(report.rows, cells):
+        lines.append(_line(texts, widths))
+        indent = " " * (widths[0] + len(_GAP))
+        lines += _wrapped(_continuation(row), indent, indent)
+    warning = wording.few_cases_warning(report)
+    for note in (*report.notes, *([warning] if warning else [])):
+        lines += ["", *_wrapped(note, "Note: ", "      ")]
+    return "\n".join(lines) + "\n"
+
+
+def _csv(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _results_cells(row: Row) -> tuple[str, ...]:
+    run = row.record.run
+    recipe = run.recipe
+    return (
+        *map(_name, (run.bundle, run.variant, run.weights, run.dataset)),
+        recipe.precision, recipe.policy or "-", recipe.transform, str(recipe), str(len(row.record.cases)),
+        _cell(metric_value(row, row.means, "dsc"), 6), _cell(metric_value(row, row.means, "nsd"), 6),
+        _cell(metric_value(row, row.drops_pct, "dsc"), 4), _cell(metric_value(row, row.drops_pct, "nsd"), 4),
+        *(_cell(value, 6) for value in (row.difference, row.ci_low, row.ci_high, row.p_value, row.ni_bound)),
+        str(row.verdict),
+    )  # fmt: skip
+
+
+def _case_cells(row: Row, case: str, target: Target) -> tuple[str, ...]:
+    scores = dict(zip(row.record.metrics, target.scores))
+    return (
+        _name(case), str(target.label), _name(target.name), str(row.record.run.recipe),
+        _cell(scores.get("dsc"), 6), _cell(scores.get("nsd"), 6), target.presence.name.lower(),
+        str(target.reference_voxels), str(target.predicted_voxels),
+    )  # fmt: skip
+
+
+def _cell(value: float | None, decimals: int) -> str:
+    return "" if value is None else wording.number(value, decimals)
+
+
+def _name(text: str) -> str:
+    """A name from outside, on one line; spreadsheets take a cell that begins with one of =+-@ for a formula."""
+    text = _CONTROL.sub(" ", text)
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
+
+
+def _first_line(report: StudyReport) -> str:
+    run, n = report.reference.record.run, len(report.reference.record.cases)
+    images = wording.PHANTOM if report.phantom else wording.REAL
+    return f"{run.bundle} {run.variant} on {run.dataset}, {wording.counted(n, 'case')} - {images}"
+
+
+def _terminal_cells(row: Row) -> tuple[str, ...]:
+    recipe = row.record.run.recipe
+    return (
+        recipe.precision,
+        _clipped(recipe.policy or "-"),
+        *(_score(row, metric) for metric in ("dsc", "nsd")),
+        wording.difference(row),
+        str(row.verdict),
+    )
+
+
+def _score(row: Row, metric: str) -> str:
+    mean, drop_pct = metric_value(row, row.means, metric), metric_value(row, row.drops_pct, metric)
+    return f"{wording.number(mean, 3)} ({wording.drop(row, drop_pct)})"
+
+
+def _clipped(policy: str) -> str:
+    return policy if len(policy) <= _LONGEST_GRANULARITY else policy[: _LONGEST_GRANULARITY - 3] + "..."
+
+
+def _continuation(row: Row) -> str:
+    """What the row's cells leave out of its recipe; empty for most rows."""
+    recipe = row.record.run.recipe
+    if recipe.policy is not None and _clipped(recipe.policy) != recipe.policy:
+        return str(recipe)
+    return wording.extras(row)
+
+
+def _line(cells: tuple[str, ...], widths: list[int]) -> str:
+    return _GAP.join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip()
+
+
+def _wrapped(text: str, first: str = "", rest: str = "") -> list[str]:
+    """The text in lines of at most WIDTH characters. What is not printable ASCII is escaped: names reach a terminal."""
+    safe = "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode() for c in text)
+    return textwrap.wrap(safe, WIDTH, initial_indent=first, subsequent_indent=rest)

@@ -1,0 +1,86 @@
+"""How numbers and findings are worded, alike in the terminal and on the page."""
+
+from __future__ import annotations
+
+from medquanbench.report.model import StudyReport
+from medquanbench.values import Row
+
+REFERENCE = "reference"
+FEW_CASES, SOME_CASES = 6, 20
+PHANTOM = "PHANTOM: generated images, not patients"
+REAL = "real images"
+
+VERDICTS: tuple[tuple[str, str], ...] = (
+    ("non-inferior", "The whole 95 % interval lies above minus the margin: any loss is smaller than what was declared "
+     "acceptable."),
+    ("inferior", "The whole 95 % interval lies below minus the margin: the loss is larger than what was declared "
+     "acceptable."),
+    ("inconclusive", "The interval contains minus the margin, or there are too few cases for an interval. This is not "
+     "evidence that nothing was lost."),
+    (REFERENCE, "The float network that the other rows are compared with, case by case."),
+)  # fmt: skip
+"""Each verdict with its meaning, in the order in which they are explained."""
+
+
+def number(value: float | None, decimals: int) -> str:
+    """A number with fixed decimals, never ``-0.0``; ``n/a`` for None."""
+    return "n/a" if value is None else f"{round(value, decimals) + 0.0:.{decimals}f}"
+
+
+def signed(value: float | None, decimals: int) -> str:
+    """A number with its sign, none at zero; ``n/a`` for None."""
+    if value is None:
+        return "n/a"
+    rounded = round(value, decimals)
+    return f"{rounded:+.{decimals}f}" if rounded else number(0.0, decimals)
+
+
+def drop(row: Row, drop_pct: float | None) -> str:
+    """The relative loss against FP32 as the paper's tables print it, ``-`` in the reference's own row."""
+    if row.verdict == REFERENCE:
+        return "-"
+    return "n/a" if drop_pct is None else f"{number(drop_pct, 1)}%"
+
+
+def difference(row: Row) -> str:
+    """The paired difference and its interval, ``-0.0020 [-0.0031, -0.0010]``."""
+    if row.verdict == REFERENCE:
+        return "-"
+    if row.ci_low is None or row.ci_high is None:
+        return f"{signed(row.difference, 4)} [no interval]"
+    return f"{signed(row.difference, 4)} [{signed(row.ci_low, 4)}, {signed(row.ci_high, 4)}]"
+
+
+def p_value(value: float | None) -> str:
+    if value is None:
+        return "n/a"
+    return "< 0.001" if value < 0.001 else number(value, 3)
+
+
+def extras(row: Row) -> str:
+    """What a recipe says beyond bits and policy: transforms, layers kept, calibration, image bits; empty if nothing."""
+    return " ".join(str(row.record.run.recipe).split()[2:])
+
+
+def configuration(row: Row) -> str:
+    """A configuration in one line, ``W4A4 adaptive smooth``; ``FP32`` for the reference."""
+    recipe = row.record.run.recipe
+    return " ".join(filter(None, (recipe.precision, recipe.policy, extras(row))))
+
+
+def few_cases_warning(report: StudyReport) -> str:
+    """What the number of cases does not allow, as a sentence; empty from 20 cases on."""
+    n = report.compared_cases
+    cases = "1 case" if n == 1 else f"{n} cases"
+    if n < FEW_CASES:
+        return (f"Only {cases}: no interval and no test is given below {FEW_CASES}, and every verdict is inconclusive. "
+                "The means describe these cases and no others.")  # fmt: skip
+    if n < SOME_CASES:
+        return (f"Only {cases}: with fewer than {SOME_CASES}, intervals are wide and depend on single cases. "
+                "Read them as a first impression.")  # fmt: skip
+    return ""
+
+
+def counted(n: int, noun: str) -> str:
+    """``1 layer``, ``3 layers``."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

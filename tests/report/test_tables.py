@@ -1,0 +1,99 @@
+"""results.csv and cases.csv to the letter, and a terminal table that fits."""
+
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+
+from medquanbench.report import cases_csv, results_csv, terminal_table
+from medquanbench.values import CaseResult, Presence, Receipt, Recipe, Record, Row, Run, Target
+
+
+def a_row(recipe: str, score: float, **numbers) -> Row:
+    targets = (
+        Target(1, "liver", Presence.BOTH, 10, 9, (score, 0.5)),
+        Target(4, "gallbladder", Presence.NEITHER, 0, 0, (None, None)),
+    )
+    run = Run("unet", "demo", "w.safetensors", "ct", "test", False, ("a",), Recipe.parse(recipe), 0, "k")
+    record = Record(run, ("dsc", "nsd"), (CaseResult("a", (1, 1, 1), targets, None, 1.0),), Receipt(recipe, ()))
+    empty = dict(drops_pct=(None, None), difference=None, ci_low=None, ci_high=None, p_value=None, ni_bound=None)
+    return Row(record, (score, 0.5), **(empty | numbers))
+
+
+REFERENCE = a_row("fp32", 0.8, margin=0.01, verdict="reference")
+LOSS = a_row("w4a4 adaptive smooth(alpha=0.5)+svd(rank=4) keep(a.*,b)", 0.6, drops_pct=(25.0, -1e-9), difference=-0.2,
+             ci_low=-0.25, ci_high=-0.1, p_value=1.0, ni_bound=0.25, margin=0.01, verdict="inferior")  # fmt: skip
+
+
+def test_results_csv_to_the_letter():
+    assert results_csv((REFERENCE, LOSS)) == (
+        "bundle,variant,weights,dataset,precision,granularity,transform,recipe,n_cases,dsc,nsd,dsc_drop_pct,"
+        "nsd_drop_pct,dsc_diff,dsc_ci_low,dsc_ci_high,p_value,ni_bound,verdict\n"
+        "unet,demo,w.safetensors,ct,FP32,-,-,fp32,1,0.800000,0.500000,,,,,,,,reference\n"
+        "unet,demo,w.safetensors,ct,W4A4,adaptive,smooth(alpha=0.5)+svd(rank=4),"
+        '"w4a4 adaptive smooth(alpha=0.5)+svd(rank=4) keep(a.*,b)",1,0.600000,0.500000,25.0000,0.0000,'
+        "-0.200000,-0.250000,-0.100000,1.000000,0.250000,inferior\n"
+    )
+
+
+def test_cases_csv_to_the_letter():
+    assert cases_csv((REFERENCE,)) == (
+        "case,label,name,recipe,dsc,nsd,presence,reference_voxels,predicted_voxels\n"
+        "a,1,liver,fp32,0.800000,0.500000,both,10,9\n"
+        "a,4,gallbladder,fp32,,,neither,0,0\n"
+    )
+
+
+def test_every_recipe_in_results_csv_parses_back(report):
+    for line, row in zip(csv.DictReader(io.StringIO(results_csv(report.rows))), report.rows):
+        assert Recipe.parse(line["recipe"]) == row.record.run.recipe
+
+
+def test_cases_csv_has_a_row_a_case_label_and_run(report):
+    assert len(cases_csv(report.rows).splitlines()) == 1 + 7 * 8 * 13
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+x", "-x", "@x", " =x", "\t=x"])
+def test_a_name_cannot_become_a_formula(name):
+    case = replace(REFERENCE.record.cases[0], case=name)
+    row = replace(REFERENCE, record=replace(REFERENCE.record, cases=(case,)))
+    assert next(csv.DictReader(io.StringIO(cases_csv((row,)))))["case"].startswith("'")
+
+
+def test_a_name_with_a_line_break_stays_in_its_row():
+    run = replace(REFERENCE.record.run, bundle="a\rb\nc,d")
+    text = results_csv((replace(REFERENCE, record=replace(REFERENCE.record, run=run)),))
+    assert next(csv.DictReader(io.StringIO(text, newline="")))["bundle"] == "a b c,d"
+    assert text.count("\n") == 2
+
+
+def test_terminal_table_to_the_letter(make_report):
+    block = (("fp32", 0.8), ("w4a4 per-tensor", 0.0))
+    lines = terminal_table(make_report(block=block, names=("liver",), n_cases=3)).splitlines()
+    assert lines[0] == "swinunetr demo on btcv-phantom, 3 cases - PHANTOM: generated images, not patients"
+    assert lines[2] == "Precision  Granularity  DSC (drop)      NSD (drop)      Difference [95 % CI]   Verdict"
+    assert lines[5].startswith("W4A4       per-tensor   ")
+    assert "0.000 (100.0%)  0.000 (100.0%)" in lines[5]
+    assert lines[5].endswith("[no interval]  inconclusive")
+    assert "Note: 5 structures were hallucinated." in lines
+    assert any(line.startswith("Note: Only 3 cases: no interval") for line in lines)
+
+
+def test_terminal_table_is_narrow_plain_ascii(make_report):
+    long = (
+        "w4a4 a-policy-with-a-very-long-name " + "+".join(f"step{i}(alpha=0.5)" for i in range(9)) + " keep(décodeur.*)"
+    )
+    report = make_report(block=(("fp32", 0.8), (long, 0.0), ("w8a8 per-channel", 0.79)), phantom=False)
+    report = replace(report, notes=("ünïcode \x1b[31m and " + "x" * 300,))
+    text = terminal_table(report)
+    assert "real images" in text and "PHANTOM" not in text
+    assert text.isascii() and "\x1b" not in text
+    assert max(map(len, text.splitlines())) <= 100
+    words = text.replace("\n", "").replace(" ", "")
+    assert "step8(alpha=0.5)" in words and "keep(d\\xe9codeur.*)" in words
+
+
+def test_a_run_without_any_score_shows_that_it_has_none():
+    row = replace(REFERENCE, means=(None, None))
+    assert results_csv((row,)).splitlines()[1] == "unet,demo,w.safetensors,ct,FP32,-,-,fp32,1,,,,,,,,,,reference"

@@ -1,0 +1,26 @@
+"""Numbers as they are printed, and what is said of few cases."""
+
+import pytest
+
+from medquanbench.report import wording
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "n/a"), (-0.00001, "0.0000"), (0.00005001, "+0.0001"), (-0.5, "-0.5000")]
+)
+def test_signed_numbers_have_no_negative_zero(value, text):
+    assert wording.signed(value, 4) == text
+
+
+@pytest.mark.parametrize(
+    ("n_cases", "warning"), [(1, "Only 1 case:"), (5, "no interval"), (6, "wide"), (19, "wide"), (20, "")]
+)
+def test_few_cases_are_called_few(make_report, n_cases, warning):
+    said = wording.few_cases_warning(make_report(names=("liver",), n_cases=n_cases, scene=False))
+    assert warning in said and bool(said) == bool(warning)
+
+
+def test_extras_are_what_bits_and_policy_do_not_say(make_report):
+    report = make_report(block=(("fp32", 0.8), ("w4a4 adaptive smooth keep(a) input(8)", 0.7)), n_cases=1)
+    assert [wording.extras(row) for row in report.rows] == ["", "smooth keep(a) input(8)"]
+    assert [wording.configuration(row) for row in report.rows] == ["FP32", "W4A4 adaptive smooth keep(a) input(8)"]

@@ -1,0 +1,123 @@
+"""The eval door: flags, exit codes, sentences."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from medquanbench import eval as door
+from medquanbench.__main__ import main as doors
+from medquanbench.values import RequestError
+
+
+def run(*arguments: object) -> int:
+    try:
+        return door.main([str(a) for a in arguments])
+    except SystemExit as stop:  # argparse
+        return stop.code
+
+
+@pytest.fixture
+def micro(micro_bundle, micro_data, tmp_path) -> list[str]:
+    """The flags of a good request."""
+    return [
+        "--bundle", str(micro_bundle), "--weights", "demo-micro", "--dataset", str(micro_data / "micro.toml"),
+        "--data-root", str(micro_data), "--out", str(tmp_path / "out"),
+    ]  # fmt: skip
+
+
+def test_precision_flags_keep_their_order_and_repeat():
+    found, rest = door.recipes(["--w4a8", "adaptive", "--bundle", "x", "--w8a8=per-tensor", "--w4a8", "per-channel"])
+    assert found == [("w4a8", "adaptive"), ("w8a8", "per-tensor"), ("w4a8", "per-channel")]
+    assert rest == ["--bundle", "x"]
+
+
+@pytest.mark.parametrize("argv", [["--w4a4"], ["--w4a4", "--bundle"]])
+def test_a_precision_flag_needs_a_policy(argv):
+    with pytest.raises(RequestError, match="--w4a4 needs a policy"):
+        door.recipes(argv)
+
+
+def test_four_outputs_and_the_kind_of_data_in_the_first_line(micro, tmp_path, capsys):
+    assert run(*micro, "--w4a4", "adaptive", "--w8a16", "per-tensor", "--keep", "con*", "--cases", 6) == 2  # all kept
+    assert run(*micro, "--w4a4", "adaptive", "--w8a16", "per-tensor", "--cases", 6) == 0
+    for name in ("results.csv", "cases.csv", "record.json", "report.html"):
+        assert (tmp_path / "out" / name).stat().st_size > 100
+    first = capsys.readouterr().out.splitlines()[0]
+    assert "real images" in first and "PHANTOM" not in first
+
+
+def test_default_is_the_block_of_table_1(micro, tmp_path):
+    assert run(*micro) == 0
+    recipes = [line.split(",")[7] for line in (tmp_path / "out" / "results.csv").read_text().splitlines()[1:]]
+    assert recipes == [
+        "fp32", "w8a8 per-channel", "w8a8 per-tensor", "w8a8 adaptive", "w4a4 per-channel", "w4a4 per-tensor",
+        "w4a4 adaptive",
+    ]  # fmt: skip
+
+
+def test_keep_and_input_bits_go_into_every_recipe(micro, tmp_path):
+    assert run(*micro, "--w4a4", "adaptive", "--input-bits", 8) == 0
+    assert "w4a4 adaptive input(8)" in (tmp_path / "out" / "results.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (["--bundle", "nosuch"], "no bundle 'nosuch'"),
+        (["--variant", "huge"], "no variant 'huge'"),
+        (["--weights", "nosuch"], "no weights 'nosuch'"),
+        (["--dataset", "nosuch"], "no dataset 'nosuch'"),
+        (["--data-root", "/nosuch"], "is no folder"),
+        (["--split", "val"], "no split 'val'"),
+        (["--cases", "-3"], "-3 cases are asked for"),
+        (["--w4a4", "fine"], "no policy 'fine'"),
+        (["--w1a4", "adaptive"], "1 bits"),
+        (["--w4a4", "adaptive", "--input-bits", "40"], "40 bits"),
+        (["--margin", "-1"], "margin"),
+        (["--transform", "smooth"], "unrecognized arguments: --transform"),
+        (["--calibrated", "8"], "unrecognized arguments: --calibrated"),
+        (["--device", "tpu"], "invalid choice"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence_and_exit_code_2(micro, change, words, tmp_path, capsys):
+    assert run(*micro, *change) == 2
+    error = capsys.readouterr().err
+    assert words in error and "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_cuda_without_a_gpu_is_refused(micro, capsys):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    assert run(*micro, "--device", "cuda") == 2
+    assert "sees no CUDA device" in capsys.readouterr().err
+
+
+def test_an_image_with_nan_ends_the_run_with_a_sentence_and_keeps_finished_cases(micro, micro_data, tmp_path, capsys):
+    file = micro_data / "images" / "m4.nii.gz"
+    image = nibabel.load(file)
+    nibabel.save(nibabel.Nifti1Image(np.full(image.shape, np.nan, np.float32), image.affine), file)
+    assert run(*micro, "--w4a4", "adaptive") == 2
+    error = capsys.readouterr().err
+    assert "m4.nii.gz holds NaN or infinity" in error and "Traceback" not in error
+    assert sorted(p.name for p in (tmp_path / "out" / "parts").glob("*/m?.json")) == ["m1.json", "m2.json", "m3.json"]
+
+
+def test_doors_of_the_console_script(micro, capsys):
+    assert doors(["eval", *micro, "--w4a4", "adaptive"]) == 0
+    assert doors(["nosuch"]) == 2
+    assert "no door 'nosuch'; there is: eval" in capsys.readouterr().err
+    assert doors(["--help"]) == 0
+
+
+def test_help_loads_no_torch():
+    code = "import sys, medquanbench.eval as e\ntry: e.main(['--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=Path(__file__).parent.parent)
