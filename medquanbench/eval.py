@@ -100,7 +100,7 @@ def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv:
     from medquanbench.bundle import open_bundle
     from medquanbench.dataset import open_dataset
     from medquanbench.device import check_device
-    from medquanbench.report.tables import terminal_table
+    from medquanbench.report.tables import first_line, terminal_table
     from medquanbench.study import TABLE_1, Conduct, carry_out, prepare
 
     check_device(args.device)
@@ -112,9 +112,8 @@ def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv:
         progress=progress.say,
     )
     folder = Path(args.out) if args.out else plan.default_folder
-    data = "PHANTOM data: generated images, not patients" if dataset.phantom else "real images"
     progress.clear()
-    print(f"{bundle.name} {bundle.variant} on {dataset.name}, {len(plan.cases)} cases: {data}", flush=True)
+    print(f"{first_line(plan.runs[0])}\n", flush=True)
     study = carry_out(plan, folder, Conduct(args.device, args.save_predictions, tuple(argv), progress.case))
     progress.clear()
     print(terminal_table(study.report))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import gzip
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
+from medquanbench.parts import write_whole
 from medquanbench.values import RequestError
 
 
@@ -107,13 +107,5 @@ def same_grid(one: Grid, other: Grid, tolerance_mm: float = 0.01) -> bool:
 
 
 def write_nifti(array: np.ndarray, affine: np.ndarray, file: Path) -> None:
-    """Write a compressed NIfTI file, whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # Two commands may write the same file at once: each has its own temporary file, and the rename is atomic.
-    handle, name = tempfile.mkstemp(dir=file.parent, suffix=".nii.gz")
-    os.close(handle)
-    try:
-        nibabel.save(nibabel.Nifti1Image(array, affine), name)
-        os.replace(name, file)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    """Write a compressed NIfTI file, whole or not at all; the same array gives the same bytes."""
+    write_whole(file, gzip.compress(nibabel.Nifti1Image(array, affine).to_bytes(), mtime=0))

@@ -57,8 +57,6 @@ def facts(context: Context) -> tuple[Fact, ...]:
         Fact("Cases", f"{len(context.sums)} of split '{context.split}'"),
         Fact("Sliding window", f"{size} voxels, overlap {window.overlap:g}, {window.mode} blending"),
         Fact("Answer", "largest logit, carried to the image's own grid by nearest neighbour"),
-        *(Fact(METRICS[name].title, METRICS[name].definition) for name in TASKS[dataset.task].metrics),
-        Fact("NSD tolerances", dataset.tolerance_source),
         Fact("Versions", ", ".join(f"{name} {version}" for name, version in versions())),
         Fact("Study key", context.study_key),
     )

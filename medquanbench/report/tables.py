@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from medquanbench.report import wording
 from medquanbench.report.model import StudyReport, metric_value
-from medquanbench.values import Row, Target
+from medquanbench.values import Row, Run, Target
 
 RESULTS_COLUMNS = (
     "bundle", "variant", "weights", "dataset", "precision", "granularity", "transform", "recipe", "n_cases",
@@ -45,11 +45,18 @@ def cases_csv(rows: Sequence[Row]) -> str:
     )  # fmt: skip
 
 
+def first_line(run: Run) -> str:
+    """What is run on what, and whether the images are generated: the first line of every run."""
+    images = wording.PHANTOM if run.phantom else wording.REAL
+    text = f"{run.bundle} {run.variant} on {run.dataset}, {wording.counted(len(run.cases), 'case')} - {images}"
+    return "\n".join(_wrapped(text))
+
+
 def terminal_table(report: StudyReport) -> str:
     """The results as plain ASCII text, no line longer than 100 characters, with the notes below."""
     headings, cells = _HEADINGS, [_terminal_cells(row) for row in report.rows]
     widths = [max(len(row[i]) for row in (headings, *cells)) for i in range(len(headings))]
-    lines = [*_wrapped(_first_line(report)), "", _line(headings, widths), _line(tuple("-" * w for w in widths), widths)]
+    lines = [_line(headings, widths), _line(tuple("-" * w for w in widths), widths)]
     for row, texts in zip(report.rows, cells):
         lines.append(_line(texts, widths))
         indent = " " * (widths[0] + len(_GAP))
@@ -100,10 +107,6 @@ def _name(text: str) -> str:
     return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
 
 
-def _first_line(report: StudyReport) -> str:
-    run, n = report.reference.record.run, len(report.reference.record.cases)
-    images = wording.PHANTOM if report.phantom else wording.REAL
-    return f"{run.bundle} {run.variant} on {run.dataset}, {wording.counted(n, 'case')} - {images}"
 
 
 def _terminal_cells(row: Row) -> tuple[str, ...]:

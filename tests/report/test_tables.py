@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from medquanbench.report import cases_csv, results_csv, terminal_table
+from medquanbench.report.tables import first_line
 from medquanbench.values import CaseResult, Presence, Receipt, Recipe, Record, Row, Run, Target
 
 
@@ -71,13 +72,20 @@ def test_a_name_with_a_line_break_stays_in_its_row():
 def test_terminal_table_to_the_letter(make_report):
     block = (("fp32", 0.8), ("w4a4 per-tensor", 0.0))
     lines = terminal_table(make_report(block=block, names=("liver",), n_cases=3)).splitlines()
-    assert lines[0] == "swinunetr demo on btcv-phantom, 3 cases - PHANTOM: generated images, not patients"
-    assert lines[2] == "Precision  Granularity  DSC (drop)      NSD (drop)      Difference [95 % CI]   Verdict"
-    assert lines[5].startswith("W4A4       per-tensor   ")
-    assert "0.000 (100.0%)  0.000 (100.0%)" in lines[5]
-    assert lines[5].endswith("[no interval]  inconclusive")
+    assert lines[0] == "Precision  Granularity  DSC (drop)      NSD (drop)      Difference [95 % CI]   Verdict"
+    assert lines[3].startswith("W4A4       per-tensor   ")
+    assert "0.000 (100.0%)  0.000 (100.0%)" in lines[3]
+    assert lines[3].endswith("[no interval]  inconclusive")
     assert "Note: 5 structures were hallucinated." in lines
     assert any(line.startswith("Note: Only 3 cases: no interval") for line in lines)
+
+
+def test_first_line_says_what_the_images_are(make_report):
+    run = make_report(n_cases=3).rows[0].record.run
+    expected = "swinunetr demo on btcv-phantom, 3 cases - PHANTOM: generated images, not patients"
+    assert first_line(replace(run, phantom=True)) == expected
+    real = first_line(replace(run, phantom=False))
+    assert "real images" in real and "PHANTOM" not in real
 
 
 def test_terminal_table_is_narrow_plain_ascii(make_report):
@@ -87,7 +95,6 @@ def test_terminal_table_is_narrow_plain_ascii(make_report):
     report = make_report(block=(("fp32", 0.8), (long, 0.0), ("w8a8 per-channel", 0.79)), phantom=False)
     report = replace(report, notes=("ünïcode \x1b[31m and " + "x" * 300,))
     text = terminal_table(report)
-    assert "real images" in text and "PHANTOM" not in text
     assert text.isascii() and "\x1b" not in text
     assert max(map(len, text.splitlines())) <= 100
     words = text.replace("\n", "").replace(" ", "")

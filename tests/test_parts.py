@@ -1,0 +1,50 @@
+"""Finished pieces on disk: whole or not at all, and checked when read."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from medquanbench.parts import Parts, write_whole
+from medquanbench.values import CaseResult, Presence, Target
+
+RESULT = CaseResult("a", (1.0, 2.0, 3.0), (Target(1, "x", Presence.LOST, 5, 0, (0.0, None)),), None, 1.5)
+
+
+def test_what_was_written_is_read(tmp_path):
+    parts = Parts(tmp_path / "p")
+    assert parts.read(CaseResult, "a") is None
+    parts.write(RESULT, "a")
+    parts.write_slice(np.arange(6).reshape(2, 3), "a")
+    assert parts.read(CaseResult, "a") == RESULT
+    assert np.array_equal(parts.read_slice("a"), np.arange(6).reshape(2, 3))
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b.replace(b"1.5", b"1.6"), lambda b: b"", lambda b: b"[]"])
+def test_a_damaged_piece_is_no_piece(tmp_path, damage):
+    parts = Parts(tmp_path)
+    parts.write(RESULT, "a")
+    file = tmp_path / "a.json"
+    file.write_bytes(damage(file.read_bytes()))
+    assert parts.read(CaseResult, "a") is None
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch):
+    file = tmp_path / "f"
+    write_whole(file, b"old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(file, b"new")
+    assert file.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_no_folder_keeps_nothing():
+    parts = Parts(None)
+    parts.write(RESULT, "a")
+    assert parts.read(CaseResult, "a") is None and parts.read_slice("a") is None

@@ -1,0 +1,46 @@
+"""The slice for the picture."""
+
+from __future__ import annotations
+
+import nibabel
+import numpy as np
+
+from medquanbench.images import LabelMap, read_labels
+from medquanbench.scene import cut, frame
+from medquanbench.values import Case
+
+
+def write(folder, labels, image, affine) -> Case:
+    nibabel.save(nibabel.Nifti1Image(image, affine), folder / "i.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(labels, affine), folder / "l.nii.gz")
+    return Case("c", (folder / "i.nii.gz",), folder / "l.nii.gz")
+
+
+def test_the_slice_with_most_structures_seen_from_the_feet(tmp_path):
+    labels = np.zeros((6, 5, 4), np.uint8)  # RAS: x to the right, y to the front, z up
+    labels[5, 4, 2], labels[0, 0, 2], labels[1:4, 1:3, 1] = 1, 2, 1
+    case = write(tmp_path, labels, labels.astype(np.float32) * 10, np.diag([2.0, 3, 4, 1]))
+    shown = frame(case)
+    assert (shown.index, shown.depth, shown.pixel_mm) == (2, 4, (3.0, 2.0))
+    assert shown.reference.shape == (5, 6)
+    assert shown.reference[0, 0] == 1, "the patient's right front is at the top left"
+    assert shown.reference[-1, -1] == 2
+
+
+def test_how_the_file_is_turned_does_not_matter(tmp_path):
+    random = np.random.RandomState(0)
+    labels = random.randint(0, 3, (6, 5, 4)).astype(np.uint8)
+    image = random.rand(6, 5, 4).astype(np.float32)
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    one = frame(write(tmp_path / "a", labels, image, np.diag([2.0, 3, 4, 1])))
+    turned = np.array([[0, 0, -2.0, 10], [3, 0, 0, 0], [0, -4, 0, 12], [0, 0, 0, 1]])  # axes y, -z, -x
+    other = frame(write(tmp_path / "b", labels.transpose(1, 2, 0)[:, ::-1, ::-1], image.transpose(1, 2, 0)[:, ::-1, ::-1], turned))
+    assert one.index == other.index and one.pixel_mm == other.pixel_mm
+    assert np.array_equal(one.reference, other.reference) and np.allclose(one.image, other.image)
+
+
+def test_cut_of_the_reference_is_the_reference(tmp_path):
+    labels = np.random.RandomState(1).randint(0, 3, (6, 5, 4)).astype(np.uint8)
+    case = write(tmp_path, labels, labels.astype(np.float32), np.diag([-2.0, -3, 4, 1]))
+    reference, shown = read_labels(case.target), frame(case)
+    assert np.array_equal(cut(LabelMap(reference.labels, reference.grid), shown), shown.reference)
