@@ -1,4 +1,4 @@
-"""``medquanbench DOOR ...`` and ``python -m medquanbench DOOR ...``: the same doors as ``python -m medquanbench.DOOR``."""
+"""``medquanbench DOOR ...``: the same doors as ``python -m medquanbench.DOOR`` (floor 5)."""
 
 from __future__ import annotations
 

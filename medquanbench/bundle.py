@@ -35,7 +35,7 @@ class Intensity:
 
 @dataclass(frozen=True)
 class Window:
-    """The sliding window: size in voxels, overlap as a fraction, blending (``constant`` or ``gaussian``), windows at once."""
+    """The sliding window: size in voxels, overlap as a fraction, ``constant`` or ``gaussian`` blending, batch."""
 
     size: tuple[int, ...]
     overlap: float
@@ -79,7 +79,7 @@ class Bundle:
         return network.eval()
 
     def preprocessing(self) -> Callable:
-        """The transform of the config: ``{"image": path}`` -> the same with a (channel, x, y, z) tensor and its affine."""
+        """The config's transform: ``{"image": path}`` -> the same with a (channel, x, y, z) tensor and its affine."""
         return parse_preprocessing(json.loads(self.config))
 
 
@@ -124,7 +124,9 @@ def merged_config(folder: Path, variant: str, weights_set: str | None) -> dict:
     try:
         return ConfigParser.load_config_files([str(file) for file in files])
     except (OSError, ValueError, KeyError) as error:
-        raise RequestError(f"the config of {folder.name} ({', '.join(f.name for f in files)}) is damaged: {error}") from error
+        raise RequestError(
+            f"the config of {folder.name} ({', '.join(f.name for f in files)}) is damaged: {error}"
+        ) from error
 
 
 def fitting_variant(folder: Path, file: Path, weights_set: str | None = None) -> str:
@@ -140,7 +142,9 @@ def fitting_variant(folder: Path, file: Path, weights_set: str | None = None) ->
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
-        raise RequestError(f"{file} fits several variants of {folder.name}: {', '.join(fitting)}; choose with --variant")
+        raise RequestError(
+            f"{file} fits several variants of {folder.name}: {', '.join(fitting)}; choose with --variant"
+        )
     told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
     raise RequestError(f"{file} fits no variant of {folder.name}. {told}")
 
@@ -169,15 +173,26 @@ def _assemble(folder: Path, variant: str, file: Path, config: dict) -> Bundle:
         raise RequestError(f"the variant {variant} of {folder.name} cannot be run: {lacks} unknown. {why}".rstrip())
     try:
         intensity, window = config["intensity"], window_of(config)
-        parts = (tuple(config["labels"]), Intensity(intensity["unit"], float(intensity["per_value"])), config["restore"])
+        parts = (
+            tuple(config["labels"]),
+            Intensity(intensity["unit"], float(intensity["per_value"])),
+            config["restore"],
+        )
     except KeyError as error:
         raise RequestError(f"the config of {folder.name}, variant {variant}, has no {error}") from error
     if parts[2] not in RESTORES:
         raise not_found("restore", parts[2], f"the config of {folder.name}", RESTORES)
     inside = file.parent == folder / "models"
     return Bundle(
-        folder.name, folder, variant, file.stem if inside else str(file), file,
-        hashlib.sha256(file.read_bytes()).hexdigest(), _channels(folder), *parts, window,
+        folder.name,
+        folder,
+        variant,
+        file.stem if inside else str(file),
+        file,
+        hashlib.sha256(file.read_bytes()).hexdigest(),
+        _channels(folder),
+        *parts,
+        window,
         json.dumps(config, sort_keys=True),
     )
 
@@ -240,4 +255,6 @@ def _parse(config: dict, name: str) -> Any:
 def window_of(config: dict) -> Window:
     """The sliding window of a merged config."""
     inferer = config["inferer"]
-    return Window(tuple(inferer["roi_size"]), inferer["overlap"], inferer.get("mode", "constant"), inferer["sw_batch_size"])
+    return Window(
+        tuple(inferer["roi_size"]), inferer["overlap"], inferer.get("mode", "constant"), inferer["sw_batch_size"]
+    )

@@ -147,10 +147,21 @@ def _read(card: dict, root: Path, card_sha256: str) -> Dataset:
     layout = card.get("layout", {"image": "imagesTr/{case}.nii.gz", "label": "labelsTr/{case}.nii.gz"})
     labels = tuple(Label(row["index"], row["name"], float(row["tolerance_mm"])) for row in card["label"])
     return Dataset(
-        name=card["name"], version=card["version"], title=card["title"], task=card["task"], modality=card["modality"],
-        licence=card["licence"], source=card["source"], citation=card.get("citation", "").strip(),
-        tolerance_source=card["tolerance_source"], labels=labels,
+        name=card["name"],
+        version=card["version"],
+        title=card["title"],
+        task=card["task"],
+        modality=card["modality"],
+        licence=card["licence"],
+        source=card["source"],
+        citation=card.get("citation", "").strip(),
+        tolerance_source=card["tolerance_source"],
+        labels=labels,
         split=tuple((name, tuple(card["split"][name])) for name in card["split"]),
-        image_layout=layout["image"], label_layout=layout["label"], phantom=card.get("phantom"),
-        seeds=tuple(card.get("seed", {}).items()), root=root, card_sha256=card_sha256,
+        image_layout=layout["image"],
+        label_layout=layout["label"],
+        phantom=card.get("phantom"),
+        seeds=tuple(card.get("seed", {}).items()),
+        root=root,
+        card_sha256=card_sha256,
     )

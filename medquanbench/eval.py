@@ -28,20 +28,37 @@ examples:
 def parser() -> argparse.ArgumentParser:
     """The arguments beside the precision flags."""
     p = argparse.ArgumentParser(
-        prog="python -m medquanbench.eval", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m medquanbench.eval",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="What 8-bit and 4-bit quantization costs a 3D segmentation model: DSC and NSD, with statistics.",
         allow_abbrev=False,
     )
-    p.add_argument("--bundle", required=True, metavar="NAME|PATH", help="a bundle on the shelf, or a MONAI bundle's folder")
+    p.add_argument(
+        "--bundle", required=True, metavar="NAME|PATH", help="a bundle on the shelf, or a MONAI bundle's folder"
+    )
     p.add_argument("--variant", metavar="NAME", help="variant of the bundle (default: demo, or what fits the weights)")
-    p.add_argument("--weights", metavar="SET|FILE", help="weights by name or file (default: the set of variant and dataset)")
-    p.add_argument("--dataset", default="btcv-phantom", metavar="NAME|PATH", help="dataset card (default: btcv-phantom)")
+    p.add_argument(
+        "--weights", metavar="SET|FILE", help="weights by name or file (default: the set of variant and dataset)"
+    )
+    p.add_argument(
+        "--dataset", default="btcv-phantom", metavar="NAME|PATH", help="dataset card (default: btcv-phantom)"
+    )
     p.add_argument("--data-root", metavar="DIR", help="folder of a real dataset's files")
     p.add_argument("--split", default="test", help="split of the dataset (default: test)")
     p.add_argument("--cases", type=int, metavar="N", help="only the first N cases of the split")
-    p.add_argument("--keep", action="append", default=[], metavar="GLOB", help="layers that stay float; * crosses dots; repeats")
-    p.add_argument("--input-bits", type=int, metavar="N", help="bits of the image entering the first layer (default: as the layers)")
-    p.add_argument("--margin", type=float, metavar="D", help="non-inferiority margin in DSC (default: 0.002 at 8 bits, else 0.01)")
+    p.add_argument(
+        "--keep", action="append", default=[], metavar="GLOB", help="layers that stay float; * crosses dots; repeats"
+    )
+    p.add_argument(
+        "--input-bits",
+        type=int,
+        metavar="N",
+        help="bits of the image entering the first layer (default: as the layers)",
+    )
+    p.add_argument(
+        "--margin", type=float, metavar="D", help="non-inferiority margin in DSC (default: 0.002 at 8 bits, else 0.01)"
+    )
     p.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap (default: 0)")
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where the network runs (default: cpu)")
     p.add_argument("--out", metavar="DIR", help="output folder (default: runs/BUNDLE-VARIANT-DATASET-KEY)")
@@ -94,7 +111,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv: list[str]) -> int:
     tail = f" keep({','.join(args.keep)})" * bool(args.keep)
     tail += f" input({args.input_bits})" * (args.input_bits is not None)
-    asked = [Recipe.parse(f"{bits} {policy}{tail}") for bits, policy in precisions]  # before the seconds of importing torch
+    asked = [
+        Recipe.parse(f"{bits} {policy}{tail}") for bits, policy in precisions
+    ]  # before the seconds of importing torch
     progress = Progress()
     progress.say("loading")
     from medquanbench.bundle import open_bundle
@@ -108,7 +127,13 @@ def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv:
     bundle = open_bundle(args.bundle, variant=args.variant, weights=args.weights, dataset=dataset.name)
     wanted = asked or [Recipe.parse(text + tail) for text in TABLE_1]
     plan = prepare(
-        bundle, dataset, wanted, cases=args.cases, seed=args.seed, split=args.split, margin=args.margin,
+        bundle,
+        dataset,
+        wanted,
+        cases=args.cases,
+        seed=args.seed,
+        split=args.split,
+        margin=args.margin,
         progress=progress.say,
     )
     folder = Path(args.out) if args.out else plan.default_folder

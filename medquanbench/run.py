@@ -63,7 +63,9 @@ def case_sha256(case: Case) -> tuple[str, ...]:
     return tuple(file_sha256(file) for file in (*case.inputs, *([case.target] if case.target else [])))
 
 
-def plan_run(bundle: Bundle, dataset: Dataset, split: str, sums: dict[str, tuple[str, ...]], recipe: Recipe, seed: int) -> Run:
+def plan_run(
+    bundle: Bundle, dataset: Dataset, split: str, sums: dict[str, tuple[str, ...]], recipe: Recipe, seed: int
+) -> Run:
     """The Run of one recipe; its key hashes package version, weights, card, config, cases, recipe and seed.
 
     Args:
@@ -71,7 +73,16 @@ def plan_run(bundle: Bundle, dataset: Dataset, split: str, sums: dict[str, tuple
     """
     config = {key: value for key, value in json.loads(bundle.config).items() if key not in _NOT_IN_KEY}
     config["inferer"] = {key: value for key, value in config["inferer"].items() if key != "sw_batch_size"}
-    parts = [__version__, bundle.weights_sha256, dataset.card_sha256, config, list(sums.items()), str(recipe), split, seed]
+    parts = [
+        __version__,
+        bundle.weights_sha256,
+        dataset.card_sha256,
+        config,
+        list(sums.items()),
+        str(recipe),
+        split,
+        seed,
+    ]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     phantom = dataset.phantom is not None
     return Run(
@@ -106,7 +117,9 @@ def execute(run: Run, job: Job) -> Outcome:
 
 def _must_redo(run: Run, job: Job, case: Case, parts: Parts) -> bool:
     framed = job.frame is not None and job.frame.case == case.name and parts.read_slice(case.name) is None
-    return framed or (job.predictions is not None and not any(_answer_file(run, job, case).parent.glob(f"{case.name}.*")))
+    return framed or (
+        job.predictions is not None and not any(_answer_file(run, job, case).parent.glob(f"{case.name}.*"))
+    )
 
 
 def _answer_file(run: Run, job: Job, case: Case) -> Path:

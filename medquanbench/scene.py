@@ -1,4 +1,4 @@
-"""One slice of one case for the report's picture: chosen from the reference alone, cut alike from every answer (floor 2)."""
+"""One slice of one case for the report's picture: chosen from the reference, cut alike from every answer (floor 2)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Frame:
 
     Attributes:
         index, depth: number of the slice from the feet up, and how many there are.
-        image: grey values 0..1 (rows, columns), the middle 99 % of the structures' surroundings stretched over the range.
+        image: grey values 0..1 (rows, columns); the structures' middle 99 % fill the middle two thirds of the range.
     """
 
     case: str
@@ -42,7 +42,11 @@ def frame(case: Case) -> Frame:
     turned = nibabel.orientations.io_orientation(reference.grid.affine)[:, 0].astype(int)
     spacing = [reference.grid.spacing_mm[list(turned).index(axis)] for axis in range(3)]
     return Frame(
-        case.name, index, labels.shape[2], _upright(stretched).astype(np.float32), (spacing[1], spacing[0]),
+        case.name,
+        index,
+        labels.shape[2],
+        _upright(stretched).astype(np.float32),
+        (spacing[1], spacing[0]),
         _upright(labels[..., index]),
     )
 

@@ -1,4 +1,4 @@
-"""A study: many runs of one bundle on one dataset, the float reference first, and what is written about them (floor 4)."""
+"""A study: many runs of one bundle on one dataset, the reference first, and what is written about them (floor 4)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Conduct:
-    """What changes no score: device, what to keep beside the scores, the command as typed, and who hears of progress."""
+    """What changes no score: device, what is kept beside scores, the command as typed, who hears of progress."""
 
     device: str = "cpu"
     save_predictions: bool = False
@@ -198,7 +198,9 @@ def _study(plan: Plan, outcomes: tuple[Outcome, ...], shown: Frame, conduct: Con
     scene = Scene(
         case=shown.case,
         axis_note=f"axial slice {shown.index + 1} of {shown.depth} from the feet up, patient's right on the left",
-        image=shown.image, pixel_mm=shown.pixel_mm, reference=shown.reference,
+        image=shown.image,
+        pixel_mm=shown.pixel_mm,
+        reference=shown.reference,
         predictions=tuple((str(outcome.record.run.recipe), outcome.slice) for outcome in outcomes),
     )
     context = _context(plan, conduct)
@@ -223,7 +225,9 @@ def _row(record: Record, reference: Record, plan: Plan) -> Row:
     means = tuple(record.mean(k) for k in range(len(metrics)))
     if recipe.is_reference:
         none = (None,) * len(metrics)
-        return Row(record, means, none, None, None, None, None, None, _margin(plan, recipe), stats.Verdict.REFERENCE.value)
+        return Row(
+            record, means, none, None, None, None, None, None, _margin(plan, recipe), stats.Verdict.REFERENCE.value
+        )
     drops = tuple(
         stats.drop_pct(reference.mean(k), mean) if mean is not None and reference.mean(k) is not None else None
         for k, mean in enumerate(means)
@@ -233,8 +237,16 @@ def _row(record: Record, reference: Record, plan: Plan) -> Row:
     differences = [q - fp for q, fp in pairs if q is not None and fp is not None]
     paired = stats.paired(differences, _margin(plan, recipe), seed=plan.seed)
     return Row(
-        record, means, drops, paired.mean_difference, paired.ci_low, paired.ci_high, paired.p_value, paired.ni_bound,
-        _margin(plan, recipe), paired.verdict.value,
+        record,
+        means,
+        drops,
+        paired.mean_difference,
+        paired.ci_low,
+        paired.ci_high,
+        paired.p_value,
+        paired.ni_bound,
+        _margin(plan, recipe),
+        paired.verdict.value,
     )
 
 
@@ -246,7 +258,15 @@ def _margin(plan: Plan, recipe: Recipe) -> float:
 
 def _context(plan: Plan, conduct: Conduct) -> Context:
     return Context(
-        plan.key, plan.bundle, plan.dataset, plan.split, plan.sums, plan.seed, plan.margin, conduct.device, conduct.command
+        plan.key,
+        plan.bundle,
+        plan.dataset,
+        plan.split,
+        plan.sums,
+        plan.seed,
+        plan.margin,
+        conduct.device,
+        conduct.command,
     )
 
 
@@ -256,5 +276,3 @@ def _write(plan: Plan, study: Study, folder: Path, conduct: Conduct) -> None:
     save_arrays(study.report, folder)
     write_whole(folder / "report.html", report_html(study.report).encode())
     write_whole(folder / "record.json", record_json(_context(plan, conduct), study.rows).encode())
-
-

@@ -20,7 +20,14 @@ from medquanbench.tasks import TASKS
 from medquanbench.values import SCHEMA, Fact, Presence, Row, to_plain
 
 _PACKAGES = (
-    "torch", "monai", "dynamic-network-architectures", "numpy", "scipy", "nibabel", "safetensors", "surface-distance",
+    "torch",
+    "monai",
+    "dynamic-network-architectures",
+    "numpy",
+    "scipy",
+    "nibabel",
+    "safetensors",
+    "surface-distance",
 )
 
 
@@ -78,18 +85,25 @@ def versions() -> tuple[tuple[str, str], ...]:
 
 
 def record_json(context: Context, rows: tuple[Row, ...]) -> str:
-    """record.json: everything needed to repeat the study; what differs between repeats in ``times``, ``memory``, ``host``."""
+    """record.json: all that a repeat needs; what a repeat may change stands in ``times``, ``memory`` and ``host``."""
     bundle, dataset = context.bundle, context.dataset
     record = {
         "schema": SCHEMA,
         "study": {"key": context.study_key, "seed": context.seed, "margin": context.margin, "split": context.split},
         "bundle": {
-            "name": bundle.name, "variant": bundle.variant, "weights": bundle.weights,
-            "weights_sha256": bundle.weights_sha256, "config": json.loads(bundle.config),
+            "name": bundle.name,
+            "variant": bundle.variant,
+            "weights": bundle.weights,
+            "weights_sha256": bundle.weights_sha256,
+            "config": json.loads(bundle.config),
         },
         "dataset": {
-            "name": dataset.name, "version": dataset.version, "phantom": dataset.phantom, "licence": dataset.licence,
-            "card_sha256": dataset.card_sha256, "case_sha256": {name: list(sums) for name, sums in context.sums},
+            "name": dataset.name,
+            "version": dataset.version,
+            "phantom": dataset.phantom,
+            "licence": dataset.licence,
+            "card_sha256": dataset.card_sha256,
+            "case_sha256": {name: list(sums) for name, sums in context.sums},
         },
         "conventions": _conventions(dataset),
         "versions": dict(versions()),
@@ -122,8 +136,13 @@ def _result(row: Row) -> dict:
 
 def _host(context: Context) -> dict:
     return {
-        "command": list(context.command), "platform": platform.platform(), "processors": os.cpu_count(),
-        "threads": torch.get_num_threads(), "device": context.device, "python": sys.executable,
-        "weights_file": str(context.bundle.weights_file), "data_root": str(context.dataset.root),
+        "command": list(context.command),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": context.device,
+        "python": sys.executable,
+        "weights_file": str(context.bundle.weights_file),
+        "data_root": str(context.dataset.root),
         "window_batch": context.bundle.window.batch,
     }

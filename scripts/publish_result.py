@@ -3,7 +3,7 @@
 
     python scripts/publish_result.py runs/nnunet-demo-msd-hippocampus-1234abcd docs/results/nnunet-msd-hippocampus
 
-The tables of the README are checked against these files by tests/test_readme.py: no number without the run that made it.
+tests/test_readme.py checks the tables of the README against these files: no number without the run that made it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("target", type=Path)
+    parser.add_argument("--output", type=Path, help="file with what the terminal showed")
     args = parser.parse_args()
     args.target.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         (args.target / name).write_bytes((args.run / name).read_bytes())
+    if args.output:
+        (args.target / "output.txt").write_text(args.output.read_text())
     record = json.loads((args.run / "record.json").read_text())
     del record["host"]
     for result in record["results"]:

@@ -3,10 +3,11 @@
 
     python scripts/train_demo.py --bundle nnunet --dataset msd-hippocampus --data-root DIR --minutes 20
 
-Preprocessing, window and labels are those of the bundle's config for this set of weights. The learning rate follows the
-clock, so that `--minutes` is what it costs. State is saved every minute: the same command goes on where it stopped. A new
-training starts from the shipped weights where there are any (`--fresh` starts from nothing). The checkpoint is chosen on
-the calibration cases; the test cases are scored once, at the end, with the half-precision weights that are shipped.
+Preprocessing, window and labels are those of the bundle's config for this set of weights. The learning rate follows
+the clock, so that `--minutes` is what it costs. State is saved about every minute: the same command goes on where it
+stopped. A new training starts from the shipped weights where there are any (`--fresh` starts from nothing). The
+checkpoint is chosen on the calibration cases; the test cases are scored once, at the end, with the half-precision
+weights that are shipped.
 """
 
 from __future__ import annotations
@@ -86,9 +87,13 @@ def augment(sample: Sample, random: np.random.Generator) -> Sample:
             matrix = matrix @ turn
         matrix = matrix * extent[None, :] / extent[:, None]  # grid_sample counts each axis from -1 to 1
         theta = torch.tensor(matrix[::-1, ::-1].copy(), dtype=torch.float32)  # and its last axis first
-        grid = torch.nn.functional.affine_grid(torch.cat([theta, torch.zeros(3, 1)], 1)[None], (1, 1, *image.shape[1:]), False)
+        grid = torch.nn.functional.affine_grid(
+            torch.cat([theta, torch.zeros(3, 1)], 1)[None], (1, 1, *image.shape[1:]), False
+        )
         image = torch.nn.functional.grid_sample(image[None], grid, align_corners=False, padding_mode="border")[0]
-        target = torch.nn.functional.grid_sample(target[None, None].float(), grid, "nearest", align_corners=False)[0, 0].long()
+        target = torch.nn.functional.grid_sample(target[None, None].float(), grid, "nearest", align_corners=False)[
+            0, 0
+        ].long()
     image = image * float(random.uniform(0.85, 1.15)) + float(random.uniform(-0.1, 0.1))
     if random.random() < 0.3:
         image = image + torch.randn(image.shape) * float(random.uniform(0, 0.1)) * image.std()
@@ -139,8 +144,13 @@ class Trainer:
     def save(self) -> None:
         self.state_file.parent.mkdir(parents=True, exist_ok=True)
         state = {
-            "network": self.network.state_dict(), "average": self.average.state_dict(), "best_state": self.best_state,
-            "optimizer": self.optimizer.state_dict(), "steps": self.steps, "seconds": self.seconds, "best": self.best,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "best_state": self.best_state,
+            "optimizer": self.optimizer.state_dict(),
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "best": self.best,
             "started_from": self.started_from,
         }
         temporary = self.state_file.with_suffix(".tmp")
@@ -197,7 +207,8 @@ def train(trainer: Trainer, samples: list[Sample], calibration, window: Window, 
         losses.append(trainer.step(batch, loss_of))
         trainer.seconds += time.time() - began
         if len(losses) == 100:
-            print(f"{trainer.seconds / 60:6.1f} min  step {trainer.steps:6d}  loss {np.nanmean(losses):.4f}  skipped {trainer.skipped}", flush=True)
+            told = f"loss {np.nanmean(losses):.4f}  skipped {trainer.skipped}"
+            print(f"{trainer.seconds / 60:6.1f} min  step {trainer.steps:6d}  {told}", flush=True)
             losses = []
         if time.time() - saved > max(60.0, total / 12):
             trainer.choose(calibration, window, labels)
@@ -215,20 +226,32 @@ def ship(trainer: Trainer, dataset: Dataset, test, window: Window, labels: tuple
     names = {label.index: label.name for label in dataset.labels}
     args = trainer.args
     card = {
-        "weights": trainer.name, "format": "half-precision safetensors, run in FP32",
+        "weights": trainer.name,
+        "format": "half-precision safetensors, run in FP32",
         "sha256": hashlib.sha256(trainer.shipped.read_bytes()).hexdigest(),
-        "dataset": f"{dataset.name}/{dataset.version}", "phantom": dataset.phantom is not None,
-        "data_licence": dataset.licence, "data_citation": dataset.citation,
+        "dataset": f"{dataset.name}/{dataset.version}",
+        "phantom": dataset.phantom is not None,
+        "data_licence": dataset.licence,
+        "data_citation": dataset.citation,
         "parameters": sum(p.numel() for p in trainer.average.parameters()),
         "training": {
-            "script": "scripts/train_demo.py", "cases": len(dataset.names("train")), "minutes": round(trainer.seconds / 60, 1),
-            "steps": trainer.steps, "batch": args.batch, "rate": args.rate, "seed": args.seed,
-            "started_from": trainer.started_from, "threads": torch.get_num_threads(), "arithmetic": "bfloat16 autocast on CPU",
-            "medquanbench": __version__, "torch": str(torch.__version__),
+            "script": "scripts/train_demo.py",
+            "cases": len(dataset.names("train")),
+            "minutes": round(trainer.seconds / 60, 1),
+            "steps": trainer.steps,
+            "batch": args.batch,
+            "rate": args.rate,
+            "seed": args.seed,
+            "started_from": trainer.started_from,
+            "threads": torch.get_num_threads(),
+            "arithmetic": "bfloat16 autocast on CPU",
+            "medquanbench": __version__,
+            "torch": str(torch.__version__),
             "chosen": f"on {len(dataset.names('calibration'))} calibration cases, DSC {trainer.best:.4f}",
         },
         "test": {
-            "cases": len(test), "dsc": round(float(np.nanmean(np.nanmean(scores, axis=1))), 4),
+            "cases": len(test),
+            "dsc": round(float(np.nanmean(np.nanmean(scores, axis=1))), 4),
             "dsc_by_label": {names[i]: round(float(v), 4) for i, v in zip(labels, np.nanmean(scores, axis=0))},
         },
     }

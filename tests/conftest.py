@@ -16,8 +16,12 @@ INFERENCE = {
     "intensity": {"unit": "HU", "per_value": 100.0},
     "restore": "labels-nearest",
     "network_def": {
-        "_target_": "monai.networks.blocks.Convolution", "spatial_dims": 3, "in_channels": 1, "out_channels": 3,
-        "kernel_size": 1, "conv_only": True,
+        "_target_": "monai.networks.blocks.Convolution",
+        "spatial_dims": 3,
+        "in_channels": 1,
+        "out_channels": 3,
+        "kernel_size": 1,
+        "conv_only": True,
     },
     "preprocessing": {
         "_target_": "Compose",
@@ -29,7 +33,11 @@ INFERENCE = {
         ],
     },
     "inferer": {
-        "_target_": "SlidingWindowInferer", "roi_size": [8, 8, 8], "sw_batch_size": 2, "overlap": 0.25, "mode": "gaussian",
+        "_target_": "SlidingWindowInferer",
+        "roi_size": [8, 8, 8],
+        "sw_batch_size": 2,
+        "overlap": 0.25,
+        "mode": "gaussian",
     },
 }
 

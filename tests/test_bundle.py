@@ -144,7 +144,8 @@ def test_a_variant_with_unknowns_is_refused_with_its_reason(folder):
 def test_an_empty_network_has_the_keys_and_no_memory(folder):
     network = empty_network(merged_config(folder, "wide", None))
     assert {key: tuple(value.shape) for key, value in network.state_dict().items()} == {
-        "weight": (2, 1, 3, 3, 3), "bias": (2,)
+        "weight": (2, 1, 3, 3, 3),
+        "bias": (2,),
     }
     assert all(value.is_meta for value in network.state_dict().values())
 
@@ -156,10 +157,18 @@ def shaped_like(bundle: str, variant: str, file: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("bundle, variant", [
-    ("swinunetr", "demo"), ("swinunetr", "tiny"), ("swinunetr", "small"), ("swinunetr", "base"),
-    ("nnunet", "demo"), ("nnunet", "totalsegmentator-organs"), ("nnunet", "totalsegmentator-cardiac"),
-])
+@pytest.mark.parametrize(
+    "bundle, variant",
+    [
+        ("swinunetr", "demo"),
+        ("swinunetr", "tiny"),
+        ("swinunetr", "small"),
+        ("swinunetr", "base"),
+        ("nnunet", "demo"),
+        ("nnunet", "totalsegmentator-organs"),
+        ("nnunet", "totalsegmentator-cardiac"),
+    ],
+)
 def test_each_shipped_variant_is_found_from_its_keys(bundle, variant, tmp_path):
     file = shaped_like(bundle, variant, tmp_path / "w.pt")
     assert fitting_variant(shelf.shelf(shelf.BUNDLES) / bundle, file) == variant

@@ -22,7 +22,9 @@ def test_what_was_written_is_read(tmp_path):
     assert np.array_equal(parts.read_slice("a"), np.arange(6).reshape(2, 3))
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b.replace(b"1.5", b"1.6"), lambda b: b"", lambda b: b"[]"])
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[: len(b) // 2], lambda b: b.replace(b"1.5", b"1.6"), lambda b: b"", lambda b: b"[]"]
+)
 def test_a_damaged_piece_is_no_piece(tmp_path, damage):
     parts = Parts(tmp_path)
     parts.write(RESULT, "a")

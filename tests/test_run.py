@@ -30,7 +30,9 @@ def test_receipt_hangs_on_no_image(micro_bundle, micro_data):
     dataset = open_dataset(micro_data / "micro.toml", root=micro_data)
     one, many = (outcome(bundle, dataset, "w4a4 per-voxel", count)[0].record.receipt for count in (1, 4))
     assert one == many
-    assert one.lines[0].activation.elements_per_scale == 8 * 8 * 8  # one input channel: per-voxel falls back to a window
+    assert (
+        one.lines[0].activation.elements_per_scale == 8 * 8 * 8
+    )  # one input channel: per-voxel falls back to a window
 
 
 def test_a_case_does_not_depend_on_the_cases_before_it(micro_bundle, micro_data):

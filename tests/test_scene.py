@@ -34,7 +34,9 @@ def test_how_the_file_is_turned_does_not_matter(tmp_path):
     (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
     one = frame(write(tmp_path / "a", labels, image, np.diag([2.0, 3, 4, 1])))
     turned = np.array([[0, 0, -2.0, 10], [3, 0, 0, 0], [0, -4, 0, 12], [0, 0, 0, 1]])  # axes y, -z, -x
-    other = frame(write(tmp_path / "b", labels.transpose(1, 2, 0)[:, ::-1, ::-1], image.transpose(1, 2, 0)[:, ::-1, ::-1], turned))
+    other = frame(
+        write(tmp_path / "b", labels.transpose(1, 2, 0)[:, ::-1, ::-1], image.transpose(1, 2, 0)[:, ::-1, ::-1], turned)
+    )
     assert one.index == other.index and one.pixel_mm == other.pixel_mm
     assert np.array_equal(one.reference, other.reference) and np.allclose(one.image, other.image)
 

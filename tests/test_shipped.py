@@ -39,9 +39,10 @@ def test_weights_open_and_fit(file):
     variant, _, dataset = file.stem.partition("-")
     bundle = open_bundle(file.parent.parent.name, variant=variant, dataset=dataset)
     assert bundle.weights == file.stem
-    assert sum(p.numel() for p in bundle.network().parameters()) == json.loads(
-        file.with_suffix(".json").read_text()
-    )["parameters"]
+    assert (
+        sum(p.numel() for p in bundle.network().parameters())
+        == json.loads(file.with_suffix(".json").read_text())["parameters"]
+    )
 
 
 @pytest.mark.parametrize("name", ["nnunet", "swinunetr"])

@@ -1,8 +1,8 @@
 """The patch merging that all published SwinUNETR weights were trained with.
 
-Origin: the concatenation order of MONAI 0.9 to 1.4 (Apache-2.0), restated; a class that MONAI's own SwinUNETR takes as its
-``downsample`` argument. MONAI 1.5.0 (pull request 8285) changed the order under the same state-dict keys, so that older
-weights load without a word and answer about one label in five differently.
+Origin: the concatenation order of MONAI 0.9 to 1.4 (Apache-2.0), restated; a class that MONAI's own SwinUNETR takes as
+its ``downsample`` argument. MONAI 1.5.0 (pull request 8285) changed the order under the same state-dict keys, so that
+older weights load without a word and give other labels.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ OFFSETS = ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 0), (0,
 
 
 class PatchMergingBefore15(PatchMergingV2):
-    """Patch merging of MONAI before 1.5: ``(b, d, h, w, c) -> (b, d/2, h/2, w/2, 2c)``, odd sizes padded at the end first.
+    """Patch merging of MONAI before 1.5: ``(b, d, h, w, c) -> (b, d/2, h/2, w/2, 2c)``, odd sizes padded at the end.
 
     Same parameters and keys as MONAI's (``norm`` over 8c, ``reduction`` 8c -> 2c). Four-dimensional input (2D networks)
     goes to MONAI's own forward, whose order did not change.

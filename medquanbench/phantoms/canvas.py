@@ -44,7 +44,7 @@ class Frame:
 
     offset_mm: tuple[float, float, float]
     scale: tuple[float, float, float]
-    tilt: tuple[float, float, float]    # radians: about z (turn), about x (pitch), about y (lean)
+    tilt: tuple[float, float, float]  # radians: about z (turn), about x (pitch), about y (lean)
 
 
 class Canvas:
@@ -56,13 +56,16 @@ class Canvas:
         self.shape = tuple(len(a) for a in self.axes)
         self.hu = np.full(self.shape, -1000.0)
         self.label = np.zeros(self.shape, np.uint8)
-        self.open = np.ones(self.shape, bool)          # where clipped organs may be: set by the trunk
+        self.open = np.ones(self.shape, bool)  # where clipped organs may be: set by the trunk
         self.texture = refine(smooth_controls(rng, grid.extent_mm(), 12.0), self.shape)
         shifts = [self._shift(rng) for _ in range(3)]
         x, y, z = (a.reshape([-1 if k == i else 1 for k in range(3)]) for i, a in enumerate(self.axes))
         turn, pitch, lean = frame.tilt
-        self.at: Coordinates = (x + turn * y + lean * z + shifts[0], y - turn * x + pitch * z + shifts[1],
-                                z - lean * x - pitch * y + shifts[2])
+        self.at: Coordinates = (
+            x + turn * y + lean * z + shifts[0],
+            y - turn * x + pitch * z + shifts[1],
+            z - lean * x - pitch * y + shifts[2],
+        )
         self.pad = [float(np.abs(p - a).max()) for p, a in zip(self.at, (x, y, z))]
 
     def _shift(self, rng: RandomState) -> np.ndarray:
@@ -97,10 +100,11 @@ class Canvas:
         window = self.window(knots.min(axis=0) - margin, knots.max(axis=0) + margin)
         distance = np.full(self.hu[window].shape, FAR_MM)
         for i in range(len(knots) - 1):
-            ends = knots[i:i + 2]
+            ends = knots[i : i + 2]
             part = self.window(ends.min(axis=0) - margin, ends.max(axis=0) + margin)
-            inner = tuple(slice(max(p.start, w.start) - w.start, min(p.stop, w.stop) - w.start)
-                          for p, w in zip(part, window))
+            inner = tuple(
+                slice(max(p.start, w.start) - w.start, min(p.stop, w.stop) - w.start) for p, w in zip(part, window)
+            )
             if any(s.stop <= s.start for s in inner):
                 continue
             at = tuple(a[window][inner] for a in self.at)
@@ -108,8 +112,9 @@ class Canvas:
             np.minimum(distance[inner], piece, out=distance[inner])
         return window, distance
 
-    def paint(self, window: tuple[slice, slice, slice], mask: np.ndarray, hu: float | np.ndarray,
-              label: int | None) -> None:
+    def paint(
+        self, window: tuple[slice, slice, slice], mask: np.ndarray, hu: float | np.ndarray, label: int | None
+    ) -> None:
         """Give the masked samples of a window an intensity and, unless None, a label."""
         np.copyto(self.hu[window], hu, where=mask)
         if label is not None:

@@ -31,8 +31,16 @@ class Label(IntEnum):
     LEFT_ADRENAL_GLAND = 13
 
 
-def paint_tube(canvas: Canvas, path: np.ndarray, radii: np.ndarray, hu: float, label: int | None, *,
-               flatten_y: float = 1.0, patchiness: float = 4.0) -> None:
+def paint_tube(
+    canvas: Canvas,
+    path: np.ndarray,
+    radii: np.ndarray,
+    hu: float,
+    label: int | None,
+    *,
+    flatten_y: float = 1.0,
+    patchiness: float = 4.0,
+) -> None:
     """A solid tube. patchiness: standard deviation of its texture in HU."""
     window, distance = canvas.tube(Tube(path, radii, flatten_y))
     canvas.paint(window, distance < 0.0, hu + patchiness * canvas.texture[window], label)
@@ -41,11 +49,18 @@ def paint_tube(canvas: Canvas, path: np.ndarray, radii: np.ndarray, hu: float, l
 def paint_liver(canvas: Canvas, hu: Contrast, rng: RandomState) -> None:
     """Right lobe against the wall, left lobe of varying reach, cut below by a sloping surface; veins, cysts."""
     size = 1.0 + 0.04 * spread(rng)
-    right = Ellipsoid((60.0 + 3.0 * spread(rng), 0.0, 20.0),
-                      (67.0 * size, 86.0 * size, 80.0), (12.0 + 5.0 * spread(rng), 0.0, 0.0), 0.15)
+    right = Ellipsoid(
+        (60.0 + 3.0 * spread(rng), 0.0, 20.0),
+        (67.0 * size, 86.0 * size, 80.0),
+        (12.0 + 5.0 * spread(rng), 0.0, 0.0),
+        0.15,
+    )
     reach = 56.0 + 10.0 * spread(rng)
-    left = Ellipsoid((26.0 - 0.55 * reach, 42.0, 44.0 + 4.0 * spread(rng)), (reach, 34.0 + 3.0 * spread(rng), 30.0),
-                     (-8.0 + 5.0 * spread(rng), 0.0, 10.0 + 5.0 * spread(rng)))
+    left = Ellipsoid(
+        (26.0 - 0.55 * reach, 42.0, 44.0 + 4.0 * spread(rng)),
+        (reach, 34.0 + 3.0 * spread(rng), 30.0),
+        (-8.0 + 5.0 * spread(rng), 0.0, 10.0 + 5.0 * spread(rng)),
+    )
     tip, slope = -58.0 + 9.0 * spread(rng), 0.80 + 0.05 * spread(rng)
     window, level = canvas.ellipsoid(right)
     x, y, z = canvas.coordinates(window)
@@ -77,10 +92,13 @@ def _paint_inside_liver(canvas: Canvas, hu: Contrast, rng: RandomState) -> None:
 def paint_spleen(canvas: Canvas, hu: Contrast, rng: RandomState) -> None:
     """A crescent against the left wall behind the stomach, small or large."""
     size = 1.0 + 0.09 * spread(rng)
-    shape = Ellipsoid(tuple(np.array([-94.0, -34.0, 27.0]) + 5.0 * spread(rng, 3)),
-                      tuple(np.array([22.0, 45.0, 50.0]) * size * (1.0 + 0.05 * spread(rng, 3))),
-                      (-22.0 + 7.0 * spread(rng), 14.0 + 8.0 * spread(rng), 5.0 * spread(rng)), 0.1,
-                      -0.005 + 0.0015 * spread(rng))
+    shape = Ellipsoid(
+        tuple(np.array([-94.0, -34.0, 27.0]) + 5.0 * spread(rng, 3)),
+        tuple(np.array([22.0, 45.0, 50.0]) * size * (1.0 + 0.05 * spread(rng, 3))),
+        (-22.0 + 7.0 * spread(rng), 14.0 + 8.0 * spread(rng), 5.0 * spread(rng)),
+        0.1,
+        -0.005 + 0.0015 * spread(rng),
+    )
     window, level = canvas.ellipsoid(shape)
     canvas.paint(window, (level < 1.0) & canvas.open[window], hu.spleen + 4.0 * canvas.texture[window], Label.SPLEEN)
 
@@ -114,8 +132,16 @@ def paint_kidney(canvas: Canvas, build: Build, hu: Contrast, rng: RandomState, s
 
 def paint_pancreas(canvas: Canvas, hu: Contrast, rng: RandomState) -> None:
     """Head in the duodenal loop, neck before the portal vein, tail to the spleen; plump or atrophic, lobulated."""
-    path = np.array([[30.0, 14.0, -36.0], [30.0, 17.0, -18.0], [14.0, 24.0, -2.0], [-14.0, 22.0, 9.0],
-                     [-44.0, 8.0, 16.0], [-74.0, -12.0, 24.0]])
+    path = np.array(
+        [
+            [30.0, 14.0, -36.0],
+            [30.0, 17.0, -18.0],
+            [14.0, 24.0, -2.0],
+            [-14.0, 22.0, 9.0],
+            [-44.0, 8.0, 16.0],
+            [-74.0, -12.0, 24.0],
+        ]
+    )
     path += np.array([3.0, 3.0, 5.0]) * spread(rng, 3) * np.array([0.3, 0.3, 0.5, 0.8, 1.0, 1.0])[:, None]
     path += 2.0 * spread(rng, (6, 3))
     radii = np.array([11.0, 15.0, 11.0, 11.5, 11.5, 9.5]) * (1.0 + 0.08 * spread(rng)) + 0.6 * spread(rng, 6)
@@ -137,15 +163,18 @@ def paint_gallbladder(canvas: Canvas, hu: Contrast, rng: RandomState) -> None:
 
 def paint_adrenals(canvas: Canvas, hu: Contrast, rng: RandomState) -> None:
     """Two limbs each, joined in front, on the upper poles of the kidneys; the right one behind the vena cava."""
-    places = ((np.array([36.0, -34.0, 24.0]), 14.0, Label.RIGHT_ADRENAL_GLAND),
-              (np.array([-34.0, -26.0, 31.0]), -14.0, Label.LEFT_ADRENAL_GLAND))
+    places = (
+        (np.array([36.0, -34.0, 24.0]), 14.0, Label.RIGHT_ADRENAL_GLAND),
+        (np.array([-34.0, -26.0, 31.0]), -14.0, Label.LEFT_ADRENAL_GLAND),
+    )
     for mean, lean, label in places:
         apex = mean + np.array([2.0, 2.0, 3.0]) * spread(rng, 3)
         opening = 24.0 + 4.0 * spread(rng)
         for angle in (lean - opening, lean + opening):
             length, thickness = 11.0 + spread(rng), 3.9 + 0.25 * spread(rng)
             direction = np.array([np.sin(np.radians(angle)), -np.cos(np.radians(angle)), 0.0])
-            limb = Ellipsoid(tuple(apex + 0.8 * length * direction), (thickness, length, 14.5 + spread(rng)),
-                             (angle, 0.0, 0.0), 0.3)
+            limb = Ellipsoid(
+                tuple(apex + 0.8 * length * direction), (thickness, length, 14.5 + spread(rng)), (angle, 0.0, 0.0), 0.3
+            )
             window, level = canvas.ellipsoid(limb)
             canvas.paint(window, level < 1.0, hu.adrenal + 3.0 * canvas.texture[window], label)

@@ -17,9 +17,9 @@ class Build:
     """Body habitus. Lengths in mm."""
 
     frame: Frame
-    subcutaneous_mm: float      # fat under the skin
-    perirenal: float            # size of the fat capsule relative to the kidney
-    muscle: float               # relative girth of the back muscles
+    subcutaneous_mm: float  # fat under the skin
+    perirenal: float  # size of the fat capsule relative to the kidney
+    muscle: float  # relative girth of the back muscles
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,21 @@ def draw_grid(rng: RandomState) -> Grid:
 def draw_build(rng: RandomState) -> Build:
     """A small or large, lean or stout patient, lying a little off centre and a little askew."""
     size = spread(rng)
-    scale = (1.0 + 0.025 * size + 0.02 * spread(rng), 0.98 + 0.02 * size + 0.03 * spread(rng),
-             1.0 + 0.015 * size + 0.02 * spread(rng))
+    scale = (
+        1.0 + 0.025 * size + 0.02 * spread(rng),
+        0.98 + 0.02 * size + 0.03 * spread(rng),
+        1.0 + 0.015 * size + 0.02 * spread(rng),
+    )
     offset = (5.0 * spread(rng), 4.0 * spread(rng), 7.0 * spread(rng))
     tilt = (0.04 * spread(rng), 0.03 * spread(rng), 0.025 * spread(rng))
     stoutness = rng.uniform(0.0, 1.0)
     room = 150.0 - (122.0 * scale[0] + 12.0)
-    return Build(Frame(offset, scale, tilt), subcutaneous_mm=4.0 + stoutness * max(room - 4.0, 2.0),
-                 perirenal=1.06 + 0.16 * stoutness + 0.03 * rng.uniform(), muscle=1.0 + 0.06 * spread(rng))
+    return Build(
+        Frame(offset, scale, tilt),
+        subcutaneous_mm=4.0 + stoutness * max(room - 4.0, 2.0),
+        perirenal=1.06 + 0.16 * stoutness + 0.03 * rng.uniform(),
+        muscle=1.0 + 0.06 * spread(rng),
+    )
 
 
 def draw_contrast(rng: RandomState) -> Contrast:
@@ -72,11 +79,21 @@ def draw_contrast(rng: RandomState) -> Contrast:
     liver = 104.0 - 7.0 * early + 9.0 * spread(rng)
     blood = 150.0 + 6.0 * spread(rng)
     return Contrast(
-        fat=-103.0 + 4.0 * spread(rng), muscle=60.0 + 4.0 * spread(rng), bowel_wall=78.0 + 8.0 * spread(rng),
-        bone=220.0 + 35.0 * spread(rng), spleen=116.0 + 4.0 * early + 6.0 * spread(rng),
-        kidney_cortex=172.0 + 14.0 * early + 8.0 * spread(rng), kidney_medulla=138.0 - 14.0 * early + 6.0 * spread(rng),
-        gallbladder=12.0 + 5.0 * spread(rng), esophagus=48.0 + 5.0 * spread(rng), liver=liver,
-        hepatic_vein=liver + 28.0 + 6.0 * spread(rng), aorta=blood + 24.0 * early,
+        fat=-103.0 + 4.0 * spread(rng),
+        muscle=60.0 + 4.0 * spread(rng),
+        bowel_wall=78.0 + 8.0 * spread(rng),
+        bone=220.0 + 35.0 * spread(rng),
+        spleen=116.0 + 4.0 * early + 6.0 * spread(rng),
+        kidney_cortex=172.0 + 14.0 * early + 8.0 * spread(rng),
+        kidney_medulla=138.0 - 14.0 * early + 6.0 * spread(rng),
+        gallbladder=12.0 + 5.0 * spread(rng),
+        esophagus=48.0 + 5.0 * spread(rng),
+        liver=liver,
+        hepatic_vein=liver + 28.0 + 6.0 * spread(rng),
+        aorta=blood + 24.0 * early,
         vena_cava=blood - 22.0 - 10.0 * early,
-        portal=blood + 4.0 * spread(rng), pancreas=94.0 + 6.0 * early + 6.0 * spread(rng),
-        adrenal=76.0 + 5.0 * early + 4.0 * spread(rng), noise=rng.uniform(12.0, 20.0))
+        portal=blood + 4.0 * spread(rng),
+        pancreas=94.0 + 6.0 * early + 6.0 * spread(rng),
+        adrenal=76.0 + 5.0 * early + 4.0 * spread(rng),
+        noise=rng.uniform(12.0, 20.0),
+    )

@@ -71,8 +71,9 @@ class Tube:
         return CubicSpline(along, self.path)(fine), np.interp(fine, along, self.radii)
 
 
-def capsule_distance(at: Coordinates, start: np.ndarray, end: np.ndarray, radii: tuple[float, float],
-                     flatten_y: float) -> np.ndarray:
+def capsule_distance(
+    at: Coordinates, start: np.ndarray, end: np.ndarray, radii: tuple[float, float], flatten_y: float
+) -> np.ndarray:
     """Signed distance in mm (negative inside) to a segment thickened from one radius to the other."""
     stretch = np.array([1.0, flatten_y, 1.0])
     axis = (end - start) * stretch

@@ -15,19 +15,28 @@ def paint_great_vessels(canvas: Canvas, hu: Contrast, rng: RandomState) -> None:
     """Aorta before and left of the spine, vena cava right of it and through the liver, renal and mesenteric vessels."""
     aorta = np.array([[-13.0, -24.0, 130.0], [-12.0, -23.0, 60.0], [-9.0, -24.0, 0.0], [-7.0, -25.0, -130.0]])
     aorta[:, :2] += 2.0 * spread(rng, 2) + 1.5 * spread(rng, (4, 2))
-    cava = np.array([[20.0, -22.0, -130.0], [22.0, -17.0, -25.0], [26.0, -10.0, 30.0], [24.0, 2.0, 68.0],
-                     [20.0, 14.0, 115.0]])
+    cava = np.array(
+        [[20.0, -22.0, -130.0], [22.0, -17.0, -25.0], [26.0, -10.0, 30.0], [24.0, 2.0, 68.0], [20.0, 14.0, 115.0]]
+    )
     cava[:, :2] += 2.0 * spread(rng, 2) + 1.5 * spread(rng, (5, 2))
     left_renal = np.array([[-32.0, -36.0, -12.0], [-16.0, -10.0, -12.0], [4.0, -9.0, -13.0], [20.0, -14.0, -14.0]])
     paint_tube(canvas, left_renal, np.full(4, 4.2), hu.vena_cava, None)
     paint_tube(canvas, np.array([[40.0, -40.0, -28.0], [22.0, -18.0, -22.0]]), np.full(2, 4.2), hu.vena_cava, None)
     paint_tube(canvas, aorta, np.full(4, 10.8 + 0.9 * spread(rng)), hu.aorta, Label.AORTA)
-    paint_tube(canvas, cava, np.array([11.5, 12.0, 12.5, 12.5, 13.0]) + 0.9 * spread(rng), hu.vena_cava,
-               Label.INFERIOR_VENA_CAVA, flatten_y=1.25 + 0.15 * spread(rng))
-    paint_tube(canvas, np.array([[-8.0, -14.0, 4.0], [-5.0, 2.0, -20.0], [0.0, 14.0, -90.0]]), np.full(3, 3.6),
-               hu.aorta, None)
-    paint_tube(canvas, np.array([[9.0, 9.0, -10.0], [9.0, 12.0, -40.0], [8.0, 18.0, -110.0]]), np.full(3, 5.4),
-               hu.portal, None)
+    paint_tube(
+        canvas,
+        cava,
+        np.array([11.5, 12.0, 12.5, 12.5, 13.0]) + 0.9 * spread(rng),
+        hu.vena_cava,
+        Label.INFERIOR_VENA_CAVA,
+        flatten_y=1.25 + 0.15 * spread(rng),
+    )
+    paint_tube(
+        canvas, np.array([[-8.0, -14.0, 4.0], [-5.0, 2.0, -20.0], [0.0, 14.0, -90.0]]), np.full(3, 3.6), hu.aorta, None
+    )
+    paint_tube(
+        canvas, np.array([[9.0, 9.0, -10.0], [9.0, 12.0, -40.0], [8.0, 18.0, -110.0]]), np.full(3, 5.4), hu.portal, None
+    )
 
 
 def paint_portal_system(canvas: Canvas, hu: Contrast, rng: RandomState) -> None:

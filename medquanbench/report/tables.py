@@ -107,8 +107,6 @@ def _name(text: str) -> str:
     return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
 
 
-
-
 def _terminal_cells(row: Row) -> tuple[str, ...]:
     recipe = row.record.run.recipe
     return (

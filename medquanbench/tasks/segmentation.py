@@ -65,7 +65,9 @@ def measure(predicted: LabelMap, case: Case, dataset: Dataset) -> Measurement:
     known = tuple(label.index for label in dataset.labels)
     unknown = sorted(set(np.unique(reference.labels).tolist()) - {0, *known})
     if unknown:
-        raise RequestError(f"{case.target} holds the values {unknown[:5]}, which the card of {dataset.name} does not know")
+        raise RequestError(
+            f"{case.target} holds the values {unknown[:5]}, which the card of {dataset.name} does not know"
+        )
     tolerances = tuple(label.tolerance_mm for label in dataset.labels)
     spacing = reference.grid.spacing_mm
     comparison = Comparison(reference.labels, predicted.labels, known, spacing, tolerances)

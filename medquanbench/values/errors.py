@@ -10,6 +10,6 @@ class RunError(Exception):
 
 
 def not_found(what: str, asked: str, where: str, available: list[str] | tuple[str, ...]) -> RequestError:
-    """The error for a name that is not there: ``what`` was ``asked`` for, sought in ``where``; what there is instead."""
+    """The error for a name that is not there: ``what`` was ``asked`` for, sought in ``where``; what is there."""
     there = ", ".join(sorted(available)) or "none"
     return RequestError(f"no {what} '{asked}' in {where}; there is: {there}")

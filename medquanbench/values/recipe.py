@@ -150,12 +150,15 @@ class _Rest:
 def _parse_rest(words: list[str], text: str) -> _Rest:
     found: dict[str, str] = {}
     for word in words:
+        if word.count("(") != word.count(")"):
+            raise RequestError(f"'{text}' is no recipe: '{word}' has half a bracket; brackets hold no spaces")
         match = re.fullmatch(rf"({'|'.join(_WORDS)})\(([^()]+)\)", word)
-        key, value = (match[1], match[2]) if match else ("transforms", word)
+        key, value = (match[1], match[2]) if match else ("transform", word)
         if key in found:
-            raise RequestError(f"'{text}' is no recipe: '{word}' comes after another {key}; {_GRAMMAR}")
+            raise RequestError(f"'{text}' is no recipe: '{word}' comes after another {key}; "
+                "keep lists globs with commas, transforms are joined with +")
         found[key] = value
-    words = _BETWEEN_TERMS.split(found["transforms"]) if "transforms" in found else []
+    words = _BETWEEN_TERMS.split(found["transform"]) if "transform" in found else []
     terms = tuple(_parse_term(word, text) for word in words)
     keep = tuple(found["keep"].split(",")) if "keep" in found else ()
     return _Rest(terms, keep, _parse_int(found, "calib", text), _parse_int(found, "input", text))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 from medquanbench.values.receipt import Receipt
 from medquanbench.values.recipe import Recipe
@@ -12,7 +12,7 @@ from medquanbench.values.recipe import Recipe
 SCHEMA = "medquanbench-record/1"
 
 
-class Presence(str, Enum):
+class Presence(StrEnum):
     """Which of reference and prediction hold a structure; decides what an empty mask means."""
 
     BOTH = "both"
@@ -35,7 +35,7 @@ class Target:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What came out for one case. ``image_step`` is the coarsest quantization step of the image, in network input units."""
+    """What came out for one case. ``image_step``: the coarsest step of the quantized image, in network input units."""
 
     case: str
     spacing_mm: tuple[float, ...]

@@ -36,7 +36,9 @@ def test_verify_net_in_out_from_another_folder(bundle, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     configs = bundle / "configs"
     verify_net_in_out(
-        net_id="network_def", meta_file=str(configs / "metadata.json"), config_file=str(configs / "inference.json"),
+        net_id="network_def",
+        meta_file=str(configs / "metadata.json"),
+        config_file=str(configs / "inference.json"),
         device="cpu",
     )
 

@@ -20,7 +20,10 @@ def monai_run(bundle: Path, overlays: tuple[str, ...], images: Path, output: Pat
     run(
         config_file=[str(bundle / "configs" / name) for name in ("inference.json", *overlays)],
         meta_file=str(bundle / "configs/metadata.json"),
-        bundle_root=str(bundle), dataset_dir=str(images), output_dir=str(output), weights_file=str(file),
+        bundle_root=str(bundle),
+        dataset_dir=str(images),
+        output_dir=str(output),
+        weights_file=str(file),
     )
     return read_labels(output / "case_seg.nii.gz")
 

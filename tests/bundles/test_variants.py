@@ -51,11 +51,16 @@ def test_nnunets_entries_and_distinct_tensors():
     assert round(sum(value.numel() for value in state.values()) / 1e6, 1) == 88.6
 
 
-@pytest.mark.parametrize("part, heads, first, last", [
-    ("organs", 25, "spleen", "kidney_cyst_right"), ("vertebrae", 27, "sacrum", "vertebrae_C1"),
-    ("cardiac", 19, "heart", "iliac_vena_right"), ("muscles", 24, "humerus_left", "skull"),
-    ("ribs", 27, "rib_left_1", "costal_cartilages"),
-])
+@pytest.mark.parametrize(
+    "part, heads, first, last",
+    [
+        ("organs", 25, "spleen", "kidney_cyst_right"),
+        ("vertebrae", 27, "sacrum", "vertebrae_C1"),
+        ("cardiac", 19, "heart", "iliac_vena_right"),
+        ("muscles", 24, "humerus_left", "skull"),
+        ("ribs", 27, "rib_left_1", "costal_cartilages"),
+    ],
+)
 def test_the_parts_of_totalsegmentator(part, heads, first, last):
     config = config_of("nnunet", f"totalsegmentator-{part}")
     labels = config["labels"]
@@ -124,8 +129,13 @@ def test_filling_in_a_plans_file_makes_a_variant_run(tmp_path):
     overlay["inferer#roi_size"] = [64, 64, 32]
     overlay["intensity"] = {"unit": "HU", "per_value": std}
     overlay["preprocessing#transforms#4"] = {
-        "_target_": "ScaleIntensityRanged", "keys": "image", "a_min": p005, "a_max": p995,
-        "b_min": (p005 - mean) / std, "b_max": (p995 - mean) / std, "clip": True,
+        "_target_": "ScaleIntensityRanged",
+        "keys": "image",
+        "a_min": p005,
+        "a_max": p995,
+        "b_min": (p005 - mean) / std,
+        "b_max": (p995 - mean) / std,
+        "clip": True,
     }
     file.write_text(json.dumps(overlay))
     weights.pack(build_network(merged_config(folder, file.stem, None)), tmp_path / "w.safetensors")
@@ -145,8 +155,11 @@ def monai_answer(folder: Path, variant: Path, place: Path, image: Path) -> np.nd
     (place / "in").mkdir()
     shutil.copy(image, place / "in")
     run(
-        config_file=[str(folder / "configs/inference.json"), str(variant)], bundle_root=str(folder),
-        meta_file=str(folder / "configs/metadata.json"), dataset_dir=str(place / "in"), output_dir=str(place / "out"),
+        config_file=[str(folder / "configs/inference.json"), str(variant)],
+        bundle_root=str(folder),
+        meta_file=str(folder / "configs/metadata.json"),
+        dataset_dir=str(place / "in"),
+        output_dir=str(place / "out"),
         weights_file=str(place / "w.safetensors"),
     )
     return read_labels(place / "out/box_seg.nii.gz").labels

@@ -18,16 +18,32 @@ SEEDS = (1, 2, 3, 1002, 1060, 2**31)
 
 # Adult organs in ml, from small to enlarged; vessels and esophagus as far as the field of view shows them.
 VOLUME_ML = {
-    "spleen": (50, 350), "right kidney": (60, 230), "left kidney": (60, 230), "gallbladder": (8, 70),
-    "esophagus": (5, 30), "liver": (600, 2000), "stomach": (100, 700), "aorta": (30, 150),
-    "inferior vena cava": (30, 160), "portal and splenic veins": (8, 40), "pancreas": (30, 130),
-    "right adrenal gland": (2, 10), "left adrenal gland": (2, 10),
+    "spleen": (50, 350),
+    "right kidney": (60, 230),
+    "left kidney": (60, 230),
+    "gallbladder": (8, 70),
+    "esophagus": (5, 30),
+    "liver": (600, 2000),
+    "stomach": (100, 700),
+    "aorta": (30, 150),
+    "inferior vena cava": (30, 160),
+    "portal and splenic veins": (8, 40),
+    "pancreas": (30, 130),
+    "right adrenal gland": (2, 10),
+    "left adrenal gland": (2, 10),
 }
 NEIGHBOURS = [
-    ("liver", "right kidney"), ("liver", "gallbladder"), ("liver", "stomach"), ("liver", "inferior vena cava"),
-    ("spleen", "stomach"), ("spleen", "left kidney"), ("spleen", "pancreas"),
-    ("pancreas", "portal and splenic veins"), ("esophagus", "stomach"),
-    ("right adrenal gland", "right kidney"), ("left adrenal gland", "left kidney"),
+    ("liver", "right kidney"),
+    ("liver", "gallbladder"),
+    ("liver", "stomach"),
+    ("liver", "inferior vena cava"),
+    ("spleen", "stomach"),
+    ("spleen", "left kidney"),
+    ("spleen", "pancreas"),
+    ("pancreas", "portal and splenic veins"),
+    ("esophagus", "stomach"),
+    ("right adrenal gland", "right kidney"),
+    ("left adrenal gland", "left kidney"),
 ]
 
 
@@ -79,8 +95,10 @@ def test_card_names_each_case_once_and_seeds_it():
 
 
 def test_card_keeps_the_checksums_of_a_case_of_each_part():
-    assert [[name in CARD["split"][part] for name in CARD["sha256"]].count(True)
-            for part in ("train", "calibration", "test")] == [1, 1, 1]
+    assert [
+        [name in CARD["split"][part] for name in CARD["sha256"]].count(True)
+        for part in ("train", "calibration", "test")
+    ] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("name", CARD["sha256"])
@@ -135,7 +153,7 @@ def test_organs_lie_on_their_side_in_the_world(seed):
     def centre_mm(name):
         return phantom.affine[:3, :3] @ np.argwhere(phantom.label == LABELS[name]).mean(axis=0) + phantom.affine[:3, 3]
 
-    assert centre_mm("liver")[0] > centre_mm("stomach")[0] > centre_mm("spleen")[0]         # RAS+: right is positive
+    assert centre_mm("liver")[0] > centre_mm("stomach")[0] > centre_mm("spleen")[0]  # RAS+: right is positive
     assert centre_mm("right kidney")[0] > centre_mm("inferior vena cava")[0] > centre_mm("aorta")[0]
     assert centre_mm("aorta")[0] > centre_mm("left kidney")[0]
     assert centre_mm("gallbladder")[1] > centre_mm("right kidney")[1]
@@ -149,8 +167,16 @@ def test_neighbours_touch(first, second):
 
 
 def test_mean_intensities_are_those_of_a_portal_venous_ct():
-    expected_hu = {"liver": (80, 130), "spleen": (95, 140), "right kidney": (125, 210), "gallbladder": (0, 45),
-                   "aorta": (110, 210), "pancreas": (65, 115), "left adrenal gland": (25, 95), "esophagus": (-20, 70)}
+    expected_hu = {
+        "liver": (80, 130),
+        "spleen": (95, 140),
+        "right kidney": (125, 210),
+        "gallbladder": (0, 45),
+        "aorta": (110, 210),
+        "pancreas": (65, 115),
+        "left adrenal gland": (25, 95),
+        "esophagus": (-20, 70),
+    }
     for seed in SEEDS:
         for name, (low, high) in expected_hu.items():
             assert low < volume(seed).image[volume(seed).label == LABELS[name]].mean() < high, name
@@ -161,14 +187,18 @@ def test_individuals_differ_so_that_no_case_labels_another():
     scores = []
     for a, b in zip(SEEDS[:-1], SEEDS[1:]):
         first, second = central(volume(a).label), central(volume(b).label)
-        scores.append([2 * ((first == k) & (second == k)).sum() / ((first == k).sum() + (second == k).sum())
-                       for k in range(1, 14)])
+        scores.append(
+            [
+                2 * ((first == k) & (second == k)).sum() / ((first == k).sum() + (second == k).sum())
+                for k in range(1, 14)
+            ]
+        )
     assert np.mean(scores) < 0.6
 
 
 def central(label: np.ndarray) -> np.ndarray:
     start = [(n - m) // 2 for n, m in zip(label.shape, (100, 80, 38))]
-    return label[start[0]:start[0] + 100, start[1]:start[1] + 80, start[2]:start[2] + 38]
+    return label[start[0] : start[0] + 100, start[1] : start[1] + 80, start[2] : start[2] + 38]
 
 
 def test_intensity_alone_does_not_label_it():
@@ -187,7 +217,7 @@ def test_voxels_on_a_boundary_lie_between_the_structures(axis):
     fat = np.moveaxis(phantom.label, axis, 0) == 0
     fat &= image < -50
     ends = kidney[:-3] & kidney[1:-2] & ~kidney[2:-1] & fat[3:]
-    deep, last, first, beyond = (image[k:len(image) - 3 + k][ends] for k in range(4))
+    deep, last, first, beyond = (image[k : len(image) - 3 + k][ends] for k in range(4))
     assert len(deep) > 50
     assert np.median(last) < np.median(deep) - 10 and np.median(first) > np.median(beyond) + 10
     mixed = (first > np.median(beyond) + 60) & (first < np.median(deep) - 60)

@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""Fill the README from the published results; --check says whether it is up to date.
+
+A table stands between `<!-- result: NAME -->` and `<!-- end -->`, what a terminal showed between
+`<!-- output: NAME -->` and `<!-- end -->`; NAME is a folder of docs/results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+_TABLE = re.compile(r"(<!-- result: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_OUTPUT = re.compile(r"(<!-- output: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_TITLES = ("Precision", "Granularity", "DSC (drop)", "NSD (drop)", "DSC difference [95 % CI]", "Verdict")
+_HEAD = f"| {' | '.join(_TITLES)} |\n|{'---|' * len(_TITLES)}\n"
+
+
+def score(row: dict[str, str], metric: str) -> str:
+    drop = row[f"{metric}_drop_pct"]
+    return f"{float(row[metric]):.3f}" + (f" ({float(drop):.1f} %)" if drop else "")
+
+
+def line(row: dict[str, str]) -> str:
+    """One row of results.csv as a row of the README."""
+    ci = f" [{float(row['dsc_ci_low']):+.4f}, {float(row['dsc_ci_high']):+.4f}]" if row["dsc_ci_low"] else ""
+    difference = f"{float(row['dsc_diff']):+.4f}{ci}" if row["dsc_diff"] else "-"
+    cells = (row["precision"], row["granularity"], score(row, "dsc"), score(row, "nsd"), difference, row["verdict"])
+    return f"| {' | '.join(cells)} |\n"
+
+
+def table(match: re.Match) -> str:
+    """The text between the two marks, made anew."""
+    with open(ROOT / "docs" / "results" / match[2] / "results.csv", newline="") as handle:
+        return match[1] + _HEAD + "".join(map(line, csv.DictReader(handle))) + match[3]
+
+
+def output(match: re.Match) -> str:
+    """What the terminal showed, as it was."""
+    return f"{match[1]}```\n{(ROOT / 'docs' / 'results' / match[2] / 'output.txt').read_text()}```\n{match[3]}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args()
+    readme = ROOT / "README.md"
+    old = readme.read_text()
+    new = _OUTPUT.sub(output, _TABLE.sub(table, old))
+    if args.check:
+        return int(new != old)
+    readme.write_text(new)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""The README says what is so: its tables are published results, its Python runs, its commands are those of CI."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+RESULTS = sorted((ROOT / "docs" / "results").glob("*/results.csv"))
+
+
+def test_tables_are_the_published_results():
+    subprocess.run([sys.executable, ROOT / "scripts" / "readme_tables.py", "--check"], check=True)
+
+
+@pytest.mark.parametrize("file", RESULTS, ids=lambda file: file.parent.name)
+def test_a_published_table_follows_from_its_cases_and_its_weights(file):
+    with open(file, newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    with open(file.with_name("cases.csv"), newline="") as handle:
+        cases = list(csv.DictReader(handle))
+    for row in rows:
+        for metric in ("dsc", "nsd"):
+            by_case: dict[str, list[float]] = {}
+            for case in cases:
+                if case["recipe"] == row["recipe"] and case[metric]:
+                    by_case.setdefault(case["case"], []).append(float(case[metric]))
+            means = [sum(values) / len(values) for values in by_case.values()]
+            assert float(row[metric]) == pytest.approx(sum(means) / len(means), abs=2e-6)
+    record = json.loads(file.with_name("record.json").read_text())
+    bundle = record["bundle"]
+    card = json.loads((ROOT / "bundles" / bundle["name"] / "models" / f"{bundle['weights']}.json").read_text())
+    assert bundle["weights_sha256"] == card["sha256"], "published with other weights than those that are shipped"
+    assert "host" not in record
+
+
+def test_python_example_prints_what_it_says():
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        exec(compile(code, "README.md", "exec"), {})
+    assert [f"# {line}" for line in shown.getvalue().splitlines()] == re.findall(r"^# .*$", code, re.MULTILINE)
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+def test_phantom_results_are_called_so():
+    for name in re.findall(r"<!-- result: (\S+) -->", README):
+        heading = README[: README.index(f"<!-- result: {name} -->")].rstrip().splitlines()[-1]
+        assert ("phantom" in heading) == ("phantom" in name)
