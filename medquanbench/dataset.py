@@ -155,7 +155,7 @@ def _read(card: dict, root: Path, card_sha256: str) -> Dataset:
         licence=card["licence"],
         source=card["source"],
         citation=card.get("citation", "").strip(),
-        tolerance_source=card["tolerance_source"],
+        tolerance_source=" ".join(card["tolerance_source"].split()),
         labels=labels,
         split=tuple((name, tuple(card["split"][name])) for name in card["split"]),
         image_layout=layout["image"],

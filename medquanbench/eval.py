@@ -151,8 +151,8 @@ class Progress:
 
     def __init__(self) -> None:
         self.live = sys.stderr.isatty()
-        self.began, self.label, self.first = time.monotonic(), "", 0
         self.told = 0.0
+        self.began, self.first = 0.0, -1
 
     def say(self, text: str) -> None:
         """Show a line; off a terminal at most one in ten seconds."""
@@ -162,13 +162,13 @@ class Progress:
             print(text, file=sys.stderr, flush=True)
             self.told = time.monotonic()
 
-    def case(self, label: str, done: int, total: int) -> None:
-        """Cases of one run are done; the time left is for this run."""
-        if label != self.label:
-            self.began, self.label, self.first = time.monotonic(), label, done
+    def case(self, text: str, done: int, total: int) -> None:
+        """So many cases of all runs are done; the time left is for all of them."""
+        if self.first < 0:
+            self.began, self.first = time.monotonic(), done
         new = done - self.first
-        left = f", {(time.monotonic() - self.began) / new * (total - done):.0f} s left" if new else ""
-        self.say(f"{label}: {done}/{total} cases{left}")
+        left = (time.monotonic() - self.began) / new * (total - done) if new else None
+        self.say(text if left is None else f"{text}, about {left:.0f} s left in all")
 
     def clear(self) -> None:
         """Remove the line from a terminal."""

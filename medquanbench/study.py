@@ -48,7 +48,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Conduct:
-    """What changes no score: device, what is kept beside scores, the command as typed, who hears of progress."""
+    """What changes no score: device, what is kept beside scores, the command as typed, who hears of progress.
+
+    ``progress`` is called as (what is being done, cases done, cases in all), counted over all runs.
+    """
 
     device: str = "cpu"
     save_predictions: bool = False
@@ -140,7 +143,7 @@ def carry_out(plan: Plan, folder: Path | None, conduct: Conduct) -> Study:
     """
     _claim(folder, plan)
     shown = frame(plan.cases[0])
-    outcomes = tuple(_run(plan, run, folder, shown, conduct) for run in plan.runs)
+    outcomes = tuple(_run(plan, number, folder, shown, conduct) for number in range(len(plan.runs)))
     study = _study(plan, outcomes, shown, conduct)
     if folder is not None:
         _write(plan, study, folder, conduct)
@@ -183,9 +186,12 @@ def _claim(folder: Path | None, plan: Plan) -> None:
         raise RequestError(f"{folder} cannot be written: {error.strerror}") from error
 
 
-def _run(plan: Plan, run: Run, folder: Path | None, shown: Frame, conduct: Conduct) -> Outcome:
+def _run(plan: Plan, number: int, folder: Path | None, shown: Frame, conduct: Conduct) -> Outcome:
+    run, count = plan.runs[number], len(plan.cases)
+
     def progress(done: int, total: int) -> None:
-        conduct.progress(str(run.recipe), done, total)
+        text = f"run {number + 1}/{len(plan.runs)}, {run.recipe}: case {done}/{total}"
+        conduct.progress(text, number * count + done, len(plan.runs) * count)
 
     predictions = folder / "predictions" if folder is not None and conduct.save_predictions else None
     parts = folder / "parts" if folder is not None else None

@@ -158,8 +158,8 @@ def _parse_rest(words: list[str], text: str) -> _Rest:
             raise RequestError(f"'{text}' is no recipe: '{word}' comes after another {key}; "
                 "keep lists globs with commas, transforms are joined with +")
         found[key] = value
-    words = _BETWEEN_TERMS.split(found["transform"]) if "transform" in found else []
-    terms = tuple(_parse_term(word, text) for word in words)
+    steps = _BETWEEN_TERMS.split(found["transform"]) if "transform" in found else []
+    terms = tuple(_parse_term(step, text) for step in steps)
     keep = tuple(found["keep"].split(",")) if "keep" in found else ()
     return _Rest(terms, keep, _parse_int(found, "calib", text), _parse_int(found, "input", text))
 
