@@ -89,12 +89,16 @@ def audit(network: nn.Module, receipt: Receipt, executed: frozenset[str] = froze
 
     Raises:
         RunError: a quantized layer did not run although the float network runs it, or the network computed with its
-            weight without calling it.
+            weight without calling it; or the receipt is of another network.
         RequestError: the recipe sets the bits of the image, and no quantized layer reads the image.
     """
     seen = {module.path: module for module in network.modules() if isinstance(module, QuantizedLayer)}
+    quantized = (*receipt.paths(State.QUANTIZED), *receipt.paths(State.NEVER_RUN))
+    missing = [path for path in quantized if path not in seen]
+    if missing:
+        raise RunError(f"the receipt is of another network: {', '.join(missing[:3])} are not quantized in this one")
     lines = tuple(_observed(line, seen.get(line.path)) for line in receipt.lines)
-    idle = [line.path for line in lines if line.state is State.NEVER_RUN and line.path in seen]
+    idle = [line.path for line in lines if line.state is State.NEVER_RUN]
     _check_bypass([path for path in idle if path in executed], "run in the float network but not when quantized")
     _check_bypass([path for path in idle if seen[path].weight_taken], "have their weight used without being called")
     image = next((line.activation for line in lines if line.reads_image), None)
@@ -104,11 +108,6 @@ def audit(network: nn.Module, receipt: Receipt, executed: frozenset[str] = froze
             "the network changes it before its first layer, or that layer is kept"
         )
     return receipt.with_lines(lines, image)
-
-
-def _check_bypass(paths: list[str], what: str) -> None:
-    if paths:
-        raise RunError(f"{len(paths)} layers {what}: {', '.join(paths[:3])}; keep them in float with keep(...)")
 
 
 def take_image_step(network: nn.Module) -> float | None:
@@ -173,6 +172,11 @@ def _check_globs(recipe: Recipe, sites: list[Site]) -> None:
         if not any(site.matches((glob,)) for site in layers):
             some = [site.names[0] for site in layers]
             raise RequestError(f"keep({glob}) matches none of {len(some)} layers; they are {', '.join(some[:5])}, ...")
+
+
+def _check_bypass(paths: list[str], what: str) -> None:
+    if paths:
+        raise RunError(f"{len(paths)} layers {what}: {', '.join(paths[:3])}; keep them in float with keep(...)")
 
 
 def _copy(network: nn.Module) -> nn.Module:
@@ -244,7 +248,7 @@ def _planned(spec: TensorSpec | None) -> TensorNote:
 
 
 def _observed(line: Line, layer: QuantizedLayer | None) -> Line:
-    if layer is None or line.state not in (State.QUANTIZED, State.NEVER_RUN):
+    if layer is None:
         return line
     if layer.calls == 0:
         return replace(line, state=State.NEVER_RUN, reason="no forward has called it")
