@@ -111,6 +111,12 @@ def score(network, loaded, window: Window, labels: tuple[int, ...]) -> np.ndarra
     return np.array(rows)
 
 
+def _trainings(card: Path) -> list[dict]:
+    """What a card says of the trainings so far, the first one first."""
+    told = json.loads(card.read_text()) if card.is_file() else {}
+    return [*told.get("trainings_before", []), *([told["training"]] if "training" in told else [])]
+
+
 class Trainer:
     """Network, averaged network and clock; saved whole once a minute."""
 
@@ -120,10 +126,11 @@ class Trainer:
         self.shipped = folder / "models" / f"{self.name}.safetensors"
         self.state_file = shelf.cache() / "training" / f"{folder.name}-{self.name}.pt"
         self.network, self.average = build_network(config), build_network(config)
-        self.skipped = 0
+        self.skipped, self.before = 0, ()
         self.steps, self.seconds, self.best, self.started_from = 0, 0.0, -1.0, "random initialisation"
         if self.shipped.is_file() and not args.fresh:
             weights.load_into(self.network, weights.read(self.shipped), str(self.shipped))
+            self.before = tuple(_trainings(self.shipped.with_suffix(".json")))
             self.started_from = f"shipped weights {hashlib.sha256(self.shipped.read_bytes()).hexdigest()[:12]}"
         self.average.load_state_dict(self.network.state_dict())
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=args.rate, weight_decay=1e-4)
@@ -195,9 +202,18 @@ class Trainer:
         self.save()
 
 
+def class_weights(samples: list[Sample], classes: int, power: float) -> torch.Tensor | None:
+    """Weights of the classes in the loss, their frequency to the minus power, 1 for background; None for power 0."""
+    if power == 0:
+        return None
+    counts = torch.stack([torch.bincount(s.target.flatten(), minlength=classes) for s in samples]).sum(0)
+    return (counts[0] / counts.clamp(min=1)) ** power
+
+
 def train(trainer: Trainer, samples: list[Sample], calibration, window: Window, labels: tuple[int, ...]) -> None:
     args, total = trainer.args, 60 * trainer.args.minutes
-    loss_of = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True)
+    weight = class_weights(samples, len(labels) + 1, args.balance)
+    loss_of = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True, weight=weight)
     random = np.random.default_rng([args.seed, trainer.steps])
     classes, losses, saved = len(labels) + 1, [], time.time()
     while trainer.seconds < total:
@@ -234,6 +250,7 @@ def ship(trainer: Trainer, dataset: Dataset, test, window: Window, labels: tuple
         "data_licence": dataset.licence,
         "data_citation": dataset.citation,
         "parameters": sum(p.numel() for p in trainer.average.parameters()),
+        "trainings_before": list(trainer.before),
         "training": {
             "script": "scripts/train_demo.py",
             "cases": len(dataset.names("train")),
@@ -241,6 +258,7 @@ def ship(trainer: Trainer, dataset: Dataset, test, window: Window, labels: tuple
             "steps": trainer.steps,
             "batch": args.batch,
             "rate": args.rate,
+            "balance": args.balance,
             "seed": args.seed,
             "started_from": trainer.started_from,
             "threads": torch.get_num_threads(),
@@ -268,6 +286,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, required=True, help="time of optimisation, scoring not counted")
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--balance", type=float, default=0.0, help="rare classes weigh frequency^-BALANCE (default: 0)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fresh", action="store_true", help="start from random weights, not from the shipped ones")
     parser.add_argument("--restart", action="store_true", help="do not go on from a saved state")
