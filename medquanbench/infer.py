@@ -45,12 +45,24 @@ def preprocess(transform: Callable, image: Path) -> Volume:
 def predict(network: Callable, volume: Volume, window: Window, device: str = "cpu") -> np.ndarray:
     """Label map (x, y, z) uint16 on the volume's own grid: blended logits of overlapping windows, then argmax.
 
+    The network sees one window at a time, whatever the window batch: convolutions add in another order for another
+    batch, at 4 bits a last digit can move a rounding, and a volume's answer must not hang on that.
+
     Raises:
         RunError: the network's output holds NaN or infinity.
     """
+
+    def one_by_one(windows: torch.Tensor) -> torch.Tensor:
+        return torch.cat([network(window) for window in windows.split(1)])
+
     with torch.inference_mode():
         logits = sliding_window_inference(
-            volume.tensor[None].to(device), window.size, window.batch, network, overlap=window.overlap, mode=window.mode
+            volume.tensor[None].to(device),
+            window.size,
+            window.batch,
+            one_by_one,
+            overlap=window.overlap,
+            mode=window.mode,
         )
     if not torch.isfinite(logits).all():
         raise RunError("the network's output holds NaN or infinity")

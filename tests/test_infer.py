@@ -82,3 +82,16 @@ def test_an_overflowing_network_is_an_error():
     torch.nn.init.constant_(network.weight, 1e3)
     with pytest.raises(RunError, match="NaN or infinity"):
         predict(network, volume, Window((8, 8, 8), 0.5, "gaussian", 1))
+
+
+def test_the_window_batch_changes_no_bit():
+    torch.manual_seed(0)
+    volume = Volume(torch.randn(1, 20, 18, 16), Grid((20, 18, 16), np.eye(4)))
+    seen: list[int] = []
+
+    def network(windows):
+        seen.append(len(windows))
+        return torch.cat([windows, -windows], dim=1)
+
+    answers = [predict(network, volume, Window((8, 8, 8), 0.5, "gaussian", batch)) for batch in (1, 3, 8)]
+    assert set(seen) == {1} and all(np.array_equal(answers[0], other) for other in answers)

@@ -264,4 +264,3 @@ def _replace(root: nn.Module, replaced: dict[int, nn.Module]) -> nn.Module:
             if id(child) in replaced:
                 parent._modules[name] = replaced[id(child)]
     return replaced.get(id(root), root)
-

@@ -39,7 +39,10 @@ def kind_of(module: nn.Module) -> Kind:
     if isinstance(module, nn.Linear):
         return Linear(module.in_features, module.out_features)
     return Convolution(
-        module.in_channels, module.out_channels, tuple(module.kernel_size), module.groups,
+        module.in_channels,
+        module.out_channels,
+        tuple(module.kernel_size),
+        module.groups,
         transposed=isinstance(module, _ConvTransposeNd),
     )
 
@@ -164,8 +167,9 @@ class QuantizedLayer(nn.Module):
         except RunError as error:
             raise RunError(f"layer '{self.path}': {error}") from None
         if reads_image:
-            # A window of nothing but zeros has no error, and its scale of 1 is no step of the image.
-            self.batch.note_image_step(float((scale * (single != 0)).max()))
+            # A group of nothing but zeros has no error, and its scale of 1 is no step of the image.
+            held = spec.observer(single, spec.granularity.shared(layout)) > 0
+            self.batch.note_image_step(float((scale * held).max()))
         return quantize_integers(single, scale, spec).mul_(scale).to(x.dtype).reshape(shape)
 
     def _split(self, x: torch.Tensor) -> tuple[tuple[int, ...], tuple[str, ...]]:

@@ -155,8 +155,10 @@ def _parse_rest(words: list[str], text: str) -> _Rest:
         match = re.fullmatch(rf"({'|'.join(_WORDS)})\(([^()]+)\)", word)
         key, value = (match[1], match[2]) if match else ("transform", word)
         if key in found:
-            raise RequestError(f"'{text}' is no recipe: '{word}' comes after another {key}; "
-                "keep lists globs with commas, transforms are joined with +")
+            raise RequestError(
+                f"'{text}' is no recipe: '{word}' comes after another {key}; "
+                "keep lists globs with commas, transforms are joined with +"
+            )
         found[key] = value
     steps = _BETWEEN_TERMS.split(found["transform"]) if "transform" in found else []
     terms = tuple(_parse_term(step, text) for step in steps)
@@ -178,4 +180,3 @@ def _parse_int(found: dict[str, str], key: str, text: str) -> int | None:
     if not _NUMBER.fullmatch(found[key]):
         raise RequestError(f"'{text}' is no recipe: '{key}({found[key]})' needs a whole number")
     return int(found[key])
-

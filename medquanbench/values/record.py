@@ -119,4 +119,3 @@ class Fact:
 
     name: str
     text: str
-

@@ -289,7 +289,7 @@ def test_a_receipt_of_another_network():
     network, _ = toy()
     _, receipt = quantize(network, Recipe.parse("w4a4 adaptive"))
     for other in (network, quantize(Stem(), Recipe.parse("w4a4 adaptive"))[0]):
-        with pytest.raises(RunError, match="of another network: encoder.0, encoder.3, head are not quantized"):
+        with pytest.raises(RunError, match="of another network: encoder.0, encoder.3, .* are not quantized"):
             audit(other, receipt)
 
 

@@ -25,7 +25,9 @@ def test_axes_of_activations():
     assert PLANE.activation_layout(4) == ("n", "k", "c", "h", "w")
     assert DEPTHWISE.activation_layout(3) == ("n", "k", "c", "l")
     assert [LINEAR.activation_layout(rank) for rank in (2, 3, 5)] == [
-        ("n", "k", "c"), ("n", "k", "l", "c"), ("n", "k", "l", "l", "l", "c"),
+        ("n", "k", "c"),
+        ("n", "k", "l", "c"),
+        ("n", "k", "l", "l", "l", "c"),
     ]
 
 
@@ -45,6 +47,11 @@ def test_pointwise_means_a_kernel_of_one_on_every_axis():
 
 def test_names():
     assert [str(kind) for kind in KINDS] == [
-        "conv 3x3x3", "conv 1x3", "conv 3x1x1 groups=2", "conv 3 depthwise", "conv_transpose 2x2x2 groups=2", "linear",
+        "conv 3x3x3",
+        "conv 1x3",
+        "conv 3x1x1 groups=2",
+        "conv 3 depthwise",
+        "conv_transpose 2x2x2 groups=2",
+        "linear",
     ]
     assert str(Convolution(1, 8, (3,))) == "conv 3"  # one input channel alone is not depthwise
