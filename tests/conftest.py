@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import nibabel
@@ -10,6 +11,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # the workers share the cores already
 
 INFERENCE = {
     "labels": ["background", "low", "high"],

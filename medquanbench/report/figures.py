@@ -93,7 +93,9 @@ def scene_figure(report: StudyReport) -> bytes:
     panel_height = min(max(_PANEL_INCHES * height_mm / width_mm, 1.2), 2 * _PANEL_INCHES) + 0.32
     with _drawing() as new_figure:
         handles = _scene_handles(report, scene)
-        legend_columns = max(1, min(len(handles), 2 * columns))
+        # Columns are as wide as the longest name: about 0.065 inches a letter, half an inch for the line and the gap.
+        widest = 0.5 + 0.065 * max((len(handle.get_label()) for handle in handles), default=0)
+        legend_columns = max(1, min(len(handles), int(columns * _PANEL_INCHES / widest)))
         legend_height = 0.2 * -(-len(handles) // legend_columns) + 0.15
         figure = new_figure((columns * _PANEL_INCHES, rows_of_panels * panel_height + legend_height))
         for position, (title, labels) in enumerate(panels):
