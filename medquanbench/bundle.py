@@ -48,7 +48,7 @@ class Bundle:
     """A bundle with one variant and one set of weights chosen.
 
     Attributes:
-        weights: name of the set, or the path that was given.
+        weights: name of the set, or of the file that was given.
         channels: images that a case has.
         labels: names of the network's outputs, background first.
         restore: how the answer returns to the image's own grid.
@@ -187,7 +187,7 @@ def _assemble(folder: Path, variant: str, file: Path, config: dict) -> Bundle:
         folder.name,
         folder,
         variant,
-        file.stem if inside else str(file),
+        file.stem if inside else file.name,
         file,
         hashlib.sha256(file.read_bytes()).hexdigest(),
         _channels(folder),

@@ -72,10 +72,11 @@ def test_the_config_is_canonical_json(folder):
     assert json.loads(config)["network_def"]["kernel_size"] == 3
 
 
-def test_a_file_elsewhere_keeps_its_path_and_finds_its_variant(folder, tmp_path):
+def test_a_file_elsewhere_is_called_by_its_name_and_finds_its_variant(folder, tmp_path):
     save_file(kernel(1), tmp_path / "mine.safetensors")
     bundle = open_bundle(folder, variant=None, weights=tmp_path / "mine.safetensors")
-    assert bundle.variant == "demo" and bundle.weights == str(tmp_path / "mine.safetensors")
+    assert bundle.variant == "demo" and bundle.weights_file == tmp_path / "mine.safetensors"
+    assert bundle.weights == "mine.safetensors", "tables must not hang on the folder"
 
 
 def test_the_overlay_of_a_set_counts_when_its_variant_is_sought(folder):
