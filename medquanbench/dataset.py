@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -120,11 +121,22 @@ def open_dataset(ref: str | Path, *, root: str | Path | None = None) -> Dataset:
     raw = file.read_bytes()
     try:
         card = tomllib.loads(raw.decode())
+        _check_names(card, file)
         return _read(card, _root(card, root), hashlib.sha256(raw).hexdigest())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"{file} is no dataset card: {error}") from error
     except KeyError as error:
         raise RequestError(f"the dataset card {file} has no {error}") from error
+
+
+def _check_names(card: dict, file: Path) -> None:
+    # Case names become file names, of images and of results.
+    names = [name for split in card["split"].values() for name in split]
+    bad = [name for name in names if not re.fullmatch(r"[\w-][\w.-]*", str(name))]
+    double = sorted({str(name) for name in names if names.count(name) > 1})
+    if bad or double:
+        what = f"'{bad[0]}' is no case name (letters, digits, _ - .)" if bad else f"'{double[0]}' is named twice"
+        raise RequestError(f"the split of {file}: {what}")
 
 
 def _root(card: dict, root: str | Path | None) -> Path:

@@ -20,6 +20,7 @@ from medquanbench.scene import Frame, cut
 from medquanbench.tasks import TASKS
 from medquanbench.values import Case, CaseResult, Receipt, Recipe, Record, Run
 
+_RECEIPT = ".receipt"  # no case may have a name with a leading dot
 _NOT_IN_KEY = ("device", "bundle_root", "dataset_dir", "output_dir")  # where and how, not what
 
 
@@ -98,7 +99,7 @@ def execute(run: Run, job: Job) -> Outcome:
     """
     torch.manual_seed(run.seed)
     parts = Parts(job.parts / run.key if job.parts else None)
-    results, slices, receipt = {}, {}, parts.read(Receipt, "receipt")
+    results, slices, receipt = {}, {}, parts.read(Receipt, _RECEIPT)
     for case in job.cases:
         found = parts.read(CaseResult, case.name)
         if found is not None and not _must_redo(run, job, case, parts):
@@ -107,7 +108,7 @@ def execute(run: Run, job: Job) -> Outcome:
     job.progress(len(results), len(job.cases))
     if receipt is None or len(results) < len(job.cases):
         network, receipt = _prepare(run, job)
-        parts.write(receipt, "receipt")
+        parts.write(receipt, _RECEIPT)
         for case in (case for case in job.cases if case.name not in results):
             results[case.name], slices[case.name] = _one_case(run, job, network, case, parts)
             job.progress(len(results), len(job.cases))

@@ -173,17 +173,18 @@ def _claim(folder: Path | None, plan: Plan) -> None:
         return
     file = folder / "study.json"
     mine = {"study": plan.key, "recipes": [str(run.recipe) for run in plan.runs]}
-    if file.is_file():
-        there = json.loads(file.read_text())
-        if there["study"] != plan.key:
-            raise RequestError(
-                f"{folder} belongs to another study ({', '.join(there['recipes'])}; key {there['study'][:8]}, "
-                f"asked for: {', '.join(mine['recipes'])}; key {plan.key[:8]}); choose another --out"
-            )
     try:
-        write_whole(file, json.dumps(mine, indent=1).encode())
+        there = json.loads(file.read_text()) if file.is_file() else mine
+        if there["study"] == plan.key:
+            return write_whole(file, json.dumps(mine, indent=1).encode())
     except OSError as error:
         raise RequestError(f"{folder} cannot be written: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError):
+        raise RequestError(f"{file} is damaged, so that it cannot be told whose folder this is") from None
+    raise RequestError(
+        f"{folder} belongs to another study ({', '.join(there['recipes'])}; key {there['study'][:8]}, "
+        f"asked for: {', '.join(mine['recipes'])}; key {plan.key[:8]}); choose another --out"
+    )
 
 
 def _run(plan: Plan, number: int, folder: Path | None, shown: Frame, conduct: Conduct) -> Outcome:

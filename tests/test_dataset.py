@@ -87,7 +87,7 @@ def test_a_broken_card_is_a_sentence(tmp_path):
     with pytest.raises(RequestError, match="no dataset card"):
         open_dataset(card)
     card.write_text("name = 'x'\nphantom = 'p/1'\n")
-    with pytest.raises(RequestError, match="has no 'label'"):
+    with pytest.raises(RequestError, match="has no 'split'"):
         open_dataset(card)
 
 
@@ -98,3 +98,11 @@ def test_phantom_files_are_made_once_and_read_back(tmp_path, monkeypatch):
     made = case.inputs[0].stat().st_mtime_ns
     assert dataset.root == tmp_path / "btcv-phantom-1"
     assert dataset.cases("test", 1)[0].inputs[0].stat().st_mtime_ns == made
+
+
+@pytest.mark.parametrize("name, words", [("../m1", "no case name"), (".m1", "no case name"), ("t1", "named twice")])
+def test_case_names_are_file_names_and_stand_in_one_split(micro_data, name, words):
+    card = micro_data / "micro.toml"
+    card.write_text(card.read_text().replace('"m1"', f'"{name}"'))
+    with pytest.raises(RequestError, match=words):
+        open_dataset(card, root=micro_data)

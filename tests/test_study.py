@@ -88,6 +88,16 @@ def test_another_study_may_not_use_the_folder(bundle, dataset, tmp_path):
         evaluate(bundle, dataset, ["w8a8 adaptive"], out=tmp_path / "o")
 
 
+def test_a_damaged_folder_and_one_that_is_a_file_are_sentences(bundle, dataset, tmp_path):
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "study.json").write_text("{")
+    with pytest.raises(RequestError, match="study.json is damaged"):
+        evaluate(bundle, dataset, ["w4a4 adaptive"], out=tmp_path / "o")
+    (tmp_path / "f").write_text("a file")
+    with pytest.raises(RequestError, match="cannot be written: Not a directory|cannot be written: File exists"):
+        evaluate(bundle, dataset, ["w4a4 adaptive"], out=tmp_path / "f")
+
+
 def test_key_hangs_on_what_changes_scores_and_on_nothing_else(bundle, dataset):
     def key(bundle=bundle, dataset=dataset, recipe="w4a4 adaptive", seed=0):
         return prepare(bundle, dataset, [recipe], seed=seed).runs[1].key
