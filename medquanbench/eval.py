@@ -141,7 +141,7 @@ def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv:
     print(f"{first_line(plan.runs[0])}\n", flush=True)
     study = carry_out(plan, folder, Conduct(args.device, args.save_predictions, tuple(argv), progress.case))
     progress.clear()
-    print(terminal_table(study.report))
+    print(terminal_table(study.report).rstrip())
     print(f"\nreport: {folder / 'report.html'}   table: {folder / 'results.csv'}")
     return 0
 

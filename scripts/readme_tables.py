@@ -22,13 +22,13 @@ _HEAD = f"| {' | '.join(_TITLES)} |\n|{'---|' * len(_TITLES)}\n"
 
 def score(row: dict[str, str], metric: str) -> str:
     drop = row[f"{metric}_drop_pct"]
-    return f"{float(row[metric]):.3f}" + (f" ({float(drop):.1f} %)" if drop else "")
+    return f"{float(row[metric]):.3f}" + (f" ({round(float(drop), 1) + 0.0:.1f} %)" if drop else "")  # no -0.0
 
 
 def line(row: dict[str, str]) -> str:
     """One row of results.csv as a row of the README."""
     ci = f" [{float(row['dsc_ci_low']):+.4f}, {float(row['dsc_ci_high']):+.4f}]" if row["dsc_ci_low"] else ""
-    difference = f"{float(row['dsc_diff']):+.4f}{ci}" if row["dsc_diff"] else "-"
+    difference = f"{round(float(row['dsc_diff']), 4) + 0.0:+.4f}{ci}" if row["dsc_diff"] else "-"
     cells = (row["precision"], row["granularity"], score(row, "dsc"), score(row, "nsd"), difference, row["verdict"])
     return f"| {' | '.join(cells)} |\n"
 
