@@ -97,7 +97,7 @@ def open_bundle(
         ref: a name such as ``swinunetr``, or a folder in MONAI's bundle format.
         variant: a name in ``configs/variants``; None finds the one whose keys and shapes fit the weights.
         weights: a set in ``models/`` by name, a file, or None for the set ``<variant>-<dataset>``.
-        dataset: which shipped set None stands for.
+        dataset: which shipped set None stands for, and whose labels and preprocessing a file has.
 
     Raises:
         RequestError: something is not there or does not fit; the message lists what there is.
@@ -106,10 +106,13 @@ def open_bundle(
     if not (folder / "configs" / "inference.json").is_file():
         raise RequestError(f"{folder} is no bundle: it has no configs/inference.json")
     file = _weights_file(folder, weights, f"{variant or 'demo'}-{dataset}")
-    weights_set = file.stem if file.parent == folder / "models" else None
-    chosen = variant or _variant_of_set(folder, file) or fitting_variant(folder, file, weights_set)
-    config = merged_config(folder, chosen, weights_set)
-    return _assemble(folder, chosen, file, config)
+    chosen = variant or _variant_of_set(folder, file) or fitting_variant(folder, file, dataset)
+    return _assemble(folder, chosen, file, merged_config(folder, chosen, _weights_set(folder, file, chosen, dataset)))
+
+
+def _weights_set(folder: Path, file: Path, variant: str, dataset: str) -> str:
+    # A file from elsewhere was trained for the dataset it is measured on: its labels and preprocessing are that set's.
+    return file.stem if file.parent == folder / "models" else f"{variant}-{dataset}"
 
 
 def merged_config(folder: Path, variant: str, weights_set: str | None) -> dict:
@@ -129,15 +132,16 @@ def merged_config(folder: Path, variant: str, weights_set: str | None) -> dict:
         ) from error
 
 
-def fitting_variant(folder: Path, file: Path, weights_set: str | None = None) -> str:
-    """The one variant whose keys and shapes fit a weights file; networks are built without memory.
+def fitting_variant(folder: Path, file: Path, dataset: str = "btcv-phantom") -> str:
+    """The one variant whose keys and shapes fit a weights file for a dataset; networks are built without memory.
 
     Raises:
         RequestError: none fits, or several do.
     """
     tensors, reasons = checkpoints.read(file), {}
     for name in variants(folder):
-        reasons[name] = checkpoints.misfit(empty_network(merged_config(folder, name, weights_set)), tensors)
+        config = merged_config(folder, name, _weights_set(folder, file, name, dataset))
+        reasons[name] = checkpoints.misfit(empty_network(config), tensors)
     fitting = [name for name, reason in reasons.items() if not reason]
     if len(fitting) == 1:
         return fitting[0]

@@ -45,6 +45,16 @@ def test_weights_open_and_fit(file):
     )
 
 
+@pytest.mark.parametrize("file", WEIGHTS, ids=lambda file: f"{file.parent.parent.name}-{file.stem}")
+def test_a_copy_elsewhere_finds_its_variant_and_its_preprocessing(file, tmp_path):
+    variant, _, dataset = file.stem.partition("-")
+    copy = tmp_path / "mine.safetensors"
+    copy.write_bytes(file.read_bytes())
+    mine = open_bundle(file.parent.parent.name, variant=None, weights=copy, dataset=dataset)
+    shipped = open_bundle(file.parent.parent.name, dataset=dataset)
+    assert (mine.variant, mine.config) == (variant, shipped.config)
+
+
 @pytest.mark.parametrize("name", ["nnunet", "swinunetr"])
 def test_window_batch_and_threads_change_next_to_nothing(name, phantom_cache):
     """At most 1e-4 of mean DSC in FP32 and W8A8, 2e-3 in W4A4, where a last digit can move a rounding."""
