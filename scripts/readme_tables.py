@@ -29,7 +29,8 @@ def line(row: dict[str, str]) -> str:
     """One row of results.csv as a row of the README."""
     ci = f" [{float(row['dsc_ci_low']):+.4f}, {float(row['dsc_ci_high']):+.4f}]" if row["dsc_ci_low"] else ""
     difference = f"{round(float(row['dsc_diff']), 4) + 0.0:+.4f}{ci}" if row["dsc_diff"] else "-"
-    cells = (row["precision"], row["granularity"], score(row, "dsc"), score(row, "nsd"), difference, row["verdict"])
+    rest = " ".join(row["recipe"].split()[1:]) or "-"  # the policy, and what else the recipe asks for
+    cells = (row["precision"], rest, score(row, "dsc"), score(row, "nsd"), difference, row["verdict"])
     return f"| {' | '.join(cells)} |\n"
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from medquanbench.study import TABLE_1
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 RESULTS = sorted((ROOT / "docs" / "results").glob("*/results.csv"))
@@ -41,6 +43,17 @@ def test_a_published_table_follows_from_its_cases_and_its_weights(file):
     card = json.loads((ROOT / "bundles" / bundle["name"] / "models" / f"{bundle['weights']}.json").read_text())
     assert bundle["weights_sha256"] == card["sha256"], "published with other weights than those that are shipped"
     assert "host" not in record
+
+
+@pytest.mark.parametrize(
+    "name", [f"{b}-{d}" for b in ("nnunet", "swinunetr") for d in ("btcv-phantom", "msd-hippocampus")]
+)
+def test_a_published_block_is_that_of_table_1_and_8_bits_cost_next_to_nothing(name):
+    with open(ROOT / "docs" / "results" / name / "results.csv", newline="") as handle:
+        rows = {row["recipe"]: row for row in csv.DictReader(handle)}
+    assert list(rows) == ["fp32", *TABLE_1]
+    assert all(row["n_cases"] == ("8" if "phantom" in name else "40") for row in rows.values())
+    assert abs(float(rows["w8a8 per-channel"]["dsc"]) - float(rows["fp32"]["dsc"])) < 0.01
 
 
 def test_python_example_prints_what_it_says():
