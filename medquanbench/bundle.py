@@ -20,9 +20,8 @@ from torch.overrides import TorchFunctionMode
 
 from medquanbench import shelf
 from medquanbench import weights as checkpoints
+from medquanbench.restore import RESTORES
 from medquanbench.values import RequestError, not_found
-
-RESTORES = ("labels-nearest",)
 
 
 @dataclass(frozen=True)
@@ -185,7 +184,7 @@ def _assemble(folder: Path, variant: str, file: Path, config: dict) -> Bundle:
     except KeyError as error:
         raise RequestError(f"the config of {folder.name}, variant {variant}, has no {error}") from error
     if parts[2] not in RESTORES:
-        raise not_found("restore", parts[2], f"the config of {folder.name}", RESTORES)
+        raise not_found("restore", parts[2], f"the config of {folder.name}", list(RESTORES))
     inside = file.parent == folder / "models"
     return Bundle(
         folder.name,

@@ -12,8 +12,6 @@ from pathlib import Path
 from medquanbench import shelf
 from medquanbench.values import Case, RequestError, not_found
 
-SPLITS = ("train", "calibration", "test")
-
 
 @dataclass(frozen=True)
 class Label:

@@ -1,4 +1,4 @@
-"""From an image file to a label map on the image's own grid: preprocess, slide the window, blend, restore (floor 2)."""
+"""From an image file to a label map on the image's own grid: preprocess, slide the window, blend (floor 2)."""
 
 from __future__ import annotations
 
@@ -67,27 +67,3 @@ def predict(network: Callable, volume: Volume, window: Window, device: str = "cp
     if not torch.isfinite(logits).all():
         raise RunError("the network's output holds NaN or infinity")
     return logits[0].argmax(dim=0).to("cpu", torch.int32).numpy().astype(np.uint16)
-
-
-def restore_labels(labels: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
-    """Carry a label map to another grid, each target voxel taking the nearest source voxel's label; outside is 0.
-
-    Exact for grids whose axes are parallel up to order and sign (what reorienting and resampling make): there a voxel's
-    position along one axis does not depend on the others, and three index arrays do it.
-
-    Raises:
-        ValueError: the grids are oblique to each other.
-    """
-    step = np.linalg.inv(source.affine) @ target.affine
-    linear = step[:3, :3]
-    axis_of = np.abs(linear).argmax(axis=1)  # source axis -> target axis
-    main = np.zeros_like(linear)
-    main[range(3), axis_of] = linear[range(3), axis_of]
-    if sorted(axis_of) != [0, 1, 2] or np.abs(linear - main).max() * max(target.shape) > 0.01:
-        raise ValueError("the grids are oblique to each other: axes must be parallel up to order and sign")
-    padded = np.pad(labels, 1)  # an index outside lands on the border of zeros
-    picks = [np.empty(0, np.int64)] * 3
-    for axis, along in enumerate(axis_of):
-        position = np.rint(linear[axis, along] * np.arange(target.shape[along]) + step[axis, 3])
-        picks[along] = np.clip(position, -1, source.shape[axis]).astype(np.int64) + 1
-    return padded.transpose(np.argsort(axis_of))[np.ix_(*picks)]

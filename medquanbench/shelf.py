@@ -8,7 +8,7 @@ from pathlib import Path
 from medquanbench.values import RequestError, not_found
 
 _PACKAGE = Path(__file__).resolve().parent
-BUNDLES, DATASETS, SENSITIVITY = "bundles", "datasets", "sensitivity"
+BUNDLES, DATASETS = "bundles", "datasets"
 
 
 def shelf(name: str) -> Path:

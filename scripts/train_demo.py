@@ -28,8 +28,9 @@ from medquanbench import __version__, shelf, weights
 from medquanbench.bundle import Window, build_network, merged_config, parse_preprocessing, window_of
 from medquanbench.dataset import Dataset, open_dataset
 from medquanbench.images import read_labels
-from medquanbench.infer import Volume, predict, preprocess, restore_labels
+from medquanbench.infer import Volume, predict, preprocess
 from medquanbench.metrics import dice
+from medquanbench.restore import restore_labels
 from medquanbench.values import Case
 
 

@@ -11,8 +11,9 @@ import numpy as np
 from medquanbench.bundle import Bundle
 from medquanbench.dataset import Dataset
 from medquanbench.images import LabelMap, grid_of, read_labels, same_grid, write_nifti
-from medquanbench.infer import predict, preprocess, restore_labels
+from medquanbench.infer import predict, preprocess
 from medquanbench.metrics import METRICS, Comparison, volumes
+from medquanbench.restore import RESTORES
 from medquanbench.stats import default_margin
 from medquanbench.tasks.task import Measurement, Task
 from medquanbench.values import Case, Presence, RequestError, Target
@@ -50,7 +51,7 @@ def answer(network: Callable, bundle: Bundle, case: Case, device: str) -> LabelM
     volume = preprocess(bundle.preprocessing(), case.inputs[0])
     labels = predict(network, volume, bundle.window, device)
     grid = grid_of(case.inputs[0])
-    return LabelMap(restore_labels(labels, volume.grid, grid), grid)
+    return LabelMap(RESTORES[bundle.restore](labels, volume.grid, grid), grid)
 
 
 def measure(predicted: LabelMap, case: Case, dataset: Dataset) -> Measurement:

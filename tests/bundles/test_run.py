@@ -11,8 +11,9 @@ from monai.bundle import run
 from medquanbench import shelf, weights
 from medquanbench.bundle import build_network, merged_config, parse_preprocessing, window_of
 from medquanbench.images import Grid, LabelMap, read_labels
-from medquanbench.infer import predict, preprocess, restore_labels
+from medquanbench.infer import predict, preprocess
 from medquanbench.metrics import dice
+from medquanbench.restore import restore_labels
 
 
 def monai_run(bundle: Path, overlays: tuple[str, ...], images: Path, output: Path, file: Path) -> LabelMap:

@@ -20,7 +20,8 @@ from medquanbench.bundle import (
     window_of,
 )
 from medquanbench.images import Grid, read_labels
-from medquanbench.infer import predict, preprocess, restore_labels
+from medquanbench.infer import predict, preprocess
+from medquanbench.restore import restore_labels
 
 KEYS = Path(__file__).parent / "keys"
 PUBLISHED = tuple(sorted(file.stem for file in KEYS.glob("*.json")))
