@@ -7,7 +7,6 @@ A bundle is a folder in MONAI's format. The config of a run is `configs/inferenc
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from medquanbench import shelf
 from medquanbench import weights as checkpoints
+from medquanbench.files import file_sha256
 from medquanbench.restore import RESTORES
 from medquanbench.values import RequestError, not_found
 
@@ -111,7 +111,11 @@ def open_bundle(
 
 def _weights_set(folder: Path, file: Path, variant: str, dataset: str) -> str:
     # A file from elsewhere was trained for the dataset it is measured on: its labels and preprocessing are that set's.
-    return file.stem if file.parent == folder / "models" else f"{variant}-{dataset}"
+    return file.stem if _is_set(folder, file) else f"{variant}-{dataset}"
+
+
+def _is_set(folder: Path, file: Path) -> bool:
+    return file.parent == folder / "models"
 
 
 def merged_config(folder: Path, variant: str, weights_set: str | None) -> dict:
@@ -154,7 +158,7 @@ def fitting_variant(folder: Path, file: Path, dataset: str = "btcv-phantom") -> 
 
 def _variant_of_set(folder: Path, file: Path) -> str | None:
     """The variant that the name of a set in ``models/`` begins with, or None."""
-    names = variants(folder) if file.parent == folder / "models" else ()
+    names = variants(folder) if _is_set(folder, file) else ()
     return next((name for name in sorted(names, key=len, reverse=True) if file.stem.startswith(f"{name}-")), None)
 
 
@@ -185,14 +189,13 @@ def _assemble(folder: Path, variant: str, file: Path, config: dict) -> Bundle:
         raise RequestError(f"the config of {folder.name}, variant {variant}, has no {error}") from error
     if parts[2] not in RESTORES:
         raise not_found("restore", parts[2], f"the config of {folder.name}", list(RESTORES))
-    inside = file.parent == folder / "models"
     return Bundle(
         folder.name,
         folder,
         variant,
-        file.stem if inside else file.name,
+        file.stem if _is_set(folder, file) else file.name,
         file,
-        hashlib.sha256(file.read_bytes()).hexdigest(),
+        file_sha256(file),
         _channels(folder),
         *parts,
         window,

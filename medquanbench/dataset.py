@@ -77,7 +77,7 @@ class Dataset:
         cases = tuple(self._case(name) for name in self.names(split)[:count])
         if self.phantom is not None:
             self._make(cases, progress or (lambda text: None))
-        missing = [str(file) for case in cases for file in (*case.inputs, case.target) if not file.is_file()]
+        missing = [str(file) for case in cases for file in case.files if not file.is_file()]
         if missing:
             raise RequestError(
                 f"{self.name}: {len(missing)} files of split '{split}' are missing in {self.root}, first {missing[0]}; "
@@ -93,16 +93,12 @@ class Dataset:
         from medquanbench.images import write_nifti
         from medquanbench.phantoms import PHANTOMS
 
-        seeds, wanted = dict(self.seeds), [case for case in cases if not all(map(Path.is_file, _files(case)))]
+        seeds, wanted = dict(self.seeds), [case for case in cases if not all(map(Path.is_file, case.files))]
         for number, case in enumerate(wanted, 1):
             progress(f"making phantom {number}/{len(wanted)}")
             phantom = PHANTOMS[self.phantom](seeds[case.name])
             for array, file in ((phantom.image, case.inputs[0]), (phantom.label, case.target)):
                 write_nifti(array, phantom.affine, file)
-
-
-def _files(case: Case) -> tuple[Path, ...]:
-    return (*case.inputs, case.target) if case.target else case.inputs
 
 
 def open_dataset(ref: str | Path, *, root: str | Path | None = None) -> Dataset:

@@ -13,10 +13,13 @@ from medquanbench.values import Recipe, RequestError, RunError
 
 _PRECISION = re.compile(r"--(w\d+a\d+)(?:=(.*))?")
 
+# The names of medquanbench.quant.POLICIES, which cannot be asked here: it loads torch, and --help must not wait for it.
+POLICIES = ("per-channel", "per-tensor", "adaptive", "per-voxel")
+
 _EPILOG = """\
 precisions:
   --w8a8 POLICY, --w4a4 POLICY, --wNaM POLICY   weights in N bits, activations in M (2 to 8; 16 is float); flags repeat.
-  POLICY is per-tensor, per-channel, adaptive or per-voxel. With no such flag: the block of the paper's Table 1
+  POLICY is one of {policies}. With no such flag: the block of the paper's Table 1
   (W8A8 and W4A4, each per-channel, per-tensor and adaptive). The float reference always comes first.
 
 examples:
@@ -29,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     """The arguments beside the precision flags."""
     p = argparse.ArgumentParser(
         prog="python -m medquanbench.eval",
-        epilog=_EPILOG,
+        epilog=_EPILOG.format(policies=", ".join(POLICIES)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="What 8-bit and 4-bit quantization costs a 3D segmentation model: DSC and NSD, with statistics.",
         allow_abbrev=False,
@@ -80,7 +83,7 @@ def recipes(argv: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
         elif match[2] is not None:
             found.append((match[1], match[2]))
         elif position + 1 == len(argv) or argv[position + 1].startswith("-"):
-            raise RequestError(f"{argv[position]} needs a policy: per-tensor, per-channel, adaptive or per-voxel")
+            raise RequestError(f"{argv[position]} needs a policy: {', '.join(POLICIES)}")
         else:
             position += 1
             found.append((match[1], argv[position]))
@@ -111,16 +114,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv: list[str]) -> int:
     tail = f" keep({','.join(args.keep)})" * bool(args.keep)
     tail += f" input({args.input_bits})" * (args.input_bits is not None)
-    asked = [
-        Recipe.parse(f"{bits} {policy}{tail}") for bits, policy in precisions
-    ]  # before the seconds of importing torch
+    # Before the seconds that importing torch takes.
+    asked = [Recipe.parse(f"{bits} {policy}{tail}") for bits, policy in precisions]
     progress = Progress()
     progress.say("loading")
     from medquanbench.bundle import open_bundle
     from medquanbench.dataset import open_dataset
     from medquanbench.device import check_device
     from medquanbench.report.tables import first_line, terminal_table
-    from medquanbench.study import TABLE_1, Conduct, carry_out, prepare
+    from medquanbench.study import carry_out
+    from medquanbench.study_plan import TABLE_1, Conduct, prepare
 
     check_device(args.device)
     dataset = open_dataset(args.dataset, root=args.data_root)

@@ -10,7 +10,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from medquanbench.parts import write_whole
+from medquanbench.files import write_whole
 from medquanbench.values import RequestError
 
 

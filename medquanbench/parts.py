@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from medquanbench.files import write_whole
 from medquanbench.values import RequestError, from_plain, to_plain
 
 
@@ -57,21 +57,6 @@ class Parts:
     def _write(self, data: bytes, name: str) -> None:
         if self.folder is not None:
             write_whole(self.folder / name, data)
-
-
-def write_whole(file: Path, data: bytes) -> None:
-    """Write a file whole or not at all: a temporary file beside it, flushed to disk, then renamed."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # Two commands may write the same file at once: each has its own temporary file, and the rename is atomic.
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _digest(content: object) -> str:

@@ -15,6 +15,7 @@ import torch
 from medquanbench import __version__, quant
 from medquanbench.bundle import Bundle
 from medquanbench.dataset import Dataset
+from medquanbench.files import file_sha256
 from medquanbench.parts import Parts
 from medquanbench.scene import Frame, cut
 from medquanbench.tasks import TASKS
@@ -53,15 +54,9 @@ class Outcome:
     slice: np.ndarray | None
 
 
-def file_sha256(file: Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal text."""
-    with open(file, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
 def case_sha256(case: Case) -> tuple[str, ...]:
     """Checksums of a case's images and reference, in that order."""
-    return tuple(file_sha256(file) for file in (*case.inputs, *([case.target] if case.target else [])))
+    return tuple(map(file_sha256, case.files))
 
 
 def plan_run(
@@ -99,28 +94,40 @@ def execute(run: Run, job: Job) -> Outcome:
     """
     torch.manual_seed(run.seed)
     parts = Parts(job.parts / run.key if job.parts else None)
-    results, slices, receipt = {}, {}, parts.read(Receipt, _RECEIPT)
-    for case in job.cases:
-        found = parts.read(CaseResult, case.name)
-        if found is not None and not _must_redo(run, job, case, parts):
-            results[case.name] = found
-            slices[case.name] = parts.read_slice(case.name)
-    job.progress(len(results), len(job.cases))
-    if receipt is None or len(results) < len(job.cases):
+    receipt = parts.read(Receipt, _RECEIPT)
+    found = {case.name: _finished(run, job, case, parts) for case in job.cases}
+    done = {name: finished for name, finished in found.items() if finished is not None}
+    job.progress(len(done), len(job.cases))
+    if receipt is None or len(done) < len(job.cases):
         network, receipt = _prepare(run, job)
         parts.write(receipt, _RECEIPT)
-        for case in (case for case in job.cases if case.name not in results):
-            results[case.name], slices[case.name] = _one_case(run, job, network, case, parts)
-            job.progress(len(results), len(job.cases))
-    record = Record(run, TASKS[job.dataset.task].metrics, tuple(results[case.name] for case in job.cases), receipt)
-    return Outcome(record, slices.get(job.frame.case) if job.frame else None)
+        for case in (case for case in job.cases if case.name not in done):
+            done[case.name] = _one_case(run, job, network, case, parts)
+            job.progress(len(done), len(job.cases))
+    results = tuple(done[case.name].result for case in job.cases)
+    record = Record(run, TASKS[job.dataset.task].metrics, results, receipt)
+    return Outcome(record, done[job.frame.case].slice if job.frame else None)
 
 
-def _must_redo(run: Run, job: Job, case: Case, parts: Parts) -> bool:
-    framed = job.frame is not None and job.frame.case == case.name and parts.read_slice(case.name) is None
-    return framed or (
-        job.predictions is not None and not any(_answer_file(run, job, case).parent.glob(f"{case.name}.*"))
-    )
+@dataclass(frozen=True)
+class _Finished:
+    """One finished case; the slice is None but for the frame's case."""
+
+    result: CaseResult
+    slice: np.ndarray | None
+
+
+def _is_framed(job: Job, case: Case) -> bool:
+    return job.frame is not None and job.frame.case == case.name
+
+
+def _finished(run: Run, job: Job, case: Case, parts: Parts) -> _Finished | None:
+    """What is on disk of a case; None where anything that is wanted of it is missing."""
+    result = parts.read(CaseResult, case.name)
+    slice_ = parts.read_slice(case.name) if _is_framed(job, case) else None
+    lacks_slice = slice_ is None and _is_framed(job, case)
+    lacks_answer = job.predictions is not None and not any(_answer_file(run, job, case).parent.glob(f"{case.name}.*"))
+    return None if result is None or lacks_slice or lacks_answer else _Finished(result, slice_)
 
 
 def _answer_file(run: Run, job: Job, case: Case) -> Path:
@@ -141,9 +148,7 @@ def _prepare(run: Run, job: Job) -> tuple[torch.nn.Module, Receipt]:
     return network, receipt
 
 
-def _one_case(
-    run: Run, job: Job, network: torch.nn.Module, case: Case, parts: Parts
-) -> tuple[CaseResult, np.ndarray | None]:
+def _one_case(run: Run, job: Job, network: torch.nn.Module, case: Case, parts: Parts) -> _Finished:
     task, began = TASKS[job.dataset.task], time.perf_counter()
     answer = task.answer(network, job.bundle, case, job.device)
     measured = task.measure(answer, case, job.dataset)
@@ -151,7 +156,7 @@ def _one_case(
     result = CaseResult(case.name, measured.spacing_mm, measured.targets, step, seconds)
     if job.predictions is not None:
         task.save(answer, _answer_file(run, job, case))
-    slice_ = cut(answer, job.frame) if job.frame and job.frame.case == case.name else None
+    slice_ = cut(answer, job.frame) if _is_framed(job, case) else None
     parts.write_slice(slice_, case.name)
     parts.write(result, case.name)
-    return result, slice_
+    return _Finished(result, slice_)

@@ -2,61 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from medquanbench import quant, stats
+from medquanbench import stats
 from medquanbench.bundle import Bundle
 from medquanbench.dataset import Dataset
-from medquanbench.parts import write_whole
+from medquanbench.files import write_whole
 from medquanbench.report.figures import save_arrays
 from medquanbench.report.html import report_html
 from medquanbench.report.model import Scene, StudyReport
 from medquanbench.report.tables import cases_csv, results_csv
-from medquanbench.run import Job, Outcome, case_sha256, execute, plan_run
+from medquanbench.run import Job, Outcome, execute
 from medquanbench.scene import Frame, frame
-from medquanbench.study_record import Context, facts, notes, record_json
+from medquanbench.study_plan import Conduct, Plan, prepare
+from medquanbench.study_record import facts, notes, record_json
 from medquanbench.tasks import TASKS
-from medquanbench.values import Case, Recipe, Record, RequestError, Row, Run
-
-TABLE_1 = tuple(f"{bits} {policy}" for bits in ("w8a8", "w4a4") for policy in ("per-channel", "per-tensor", "adaptive"))
-"""The block of the paper's Table 1, beside the reference."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A study before it is run: open things, cases with their checksums, and the runs with their keys."""
-
-    bundle: Bundle
-    dataset: Dataset
-    split: str
-    cases: tuple[Case, ...]
-    sums: tuple[tuple[str, tuple[str, ...]], ...]
-    runs: tuple[Run, ...]
-    margin: float | None
-    seed: int
-    key: str
-
-    @property
-    def default_folder(self) -> Path:
-        """Where the study goes that is given no folder, so that the same command finds its own."""
-        return Path("runs") / f"{self.bundle.name}-{self.bundle.variant}-{self.dataset.name}-{self.key[:8]}"
-
-
-@dataclass(frozen=True)
-class Conduct:
-    """What changes no score: device, what is kept beside scores, the command as typed, who hears of progress.
-
-    ``progress`` is called as (what is being done, cases done, cases in all), counted over all runs.
-    """
-
-    device: str = "cpu"
-    save_predictions: bool = False
-    command: tuple[str, ...] = ()
-    progress: Callable[[str, int, int], None] = lambda text, done, total: None
+from medquanbench.values import Recipe, Record, RequestError, Row
 
 
 @dataclass(frozen=True)
@@ -104,36 +68,6 @@ def evaluate(
     return carry_out(plan, Path(out) if out is not None else None, Conduct(device=device))
 
 
-def prepare(
-    bundle: Bundle,
-    dataset: Dataset,
-    recipes: Iterable[Recipe | str],
-    *,
-    cases: int | None = None,
-    seed: int = 0,
-    split: str = "test",
-    margin: float | None = None,
-    progress: Callable[[str], None] | None = None,
-) -> Plan:
-    """Look at everything that can be wrong with a request before anything is run, and name the runs.
-
-    Raises:
-        RequestError: see :func:`evaluate`.
-    """
-    wanted = _recipes(recipes)
-    if margin is not None and not 0 < margin < 1:
-        raise RequestError(f"the margin is {margin}; a DSC difference above 0 and below 1 is needed")
-    TASKS[dataset.task].check(bundle, dataset)
-    network = bundle.network()
-    for recipe in wanted:
-        quant.check(network, recipe)
-    chosen = _choose(dataset, split, cases, progress)
-    sums = {case.name: case_sha256(case) for case in chosen}
-    runs = tuple(plan_run(bundle, dataset, split, sums, recipe, seed) for recipe in wanted)
-    key = hashlib.sha256(json.dumps([[run.key for run in runs], margin]).encode()).hexdigest()
-    return Plan(bundle, dataset, split, chosen, tuple(sums.items()), runs, margin, seed, key)
-
-
 def carry_out(plan: Plan, folder: Path | None, conduct: Conduct) -> Study:
     """Run what is not finished yet and write the four outputs.
 
@@ -144,28 +78,10 @@ def carry_out(plan: Plan, folder: Path | None, conduct: Conduct) -> Study:
     _claim(folder, plan)
     shown = frame(plan.cases[0])
     outcomes = tuple(_run(plan, number, folder, shown, conduct) for number in range(len(plan.runs)))
-    study = _study(plan, outcomes, shown, conduct)
+    study = _study(plan, outcomes, shown)
     if folder is not None:
         _write(plan, study, folder, conduct)
     return study
-
-
-def _recipes(recipes: Iterable[Recipe | str]) -> tuple[Recipe, ...]:
-    parsed = [Recipe.parse(recipe) if isinstance(recipe, str) else recipe for recipe in recipes]
-    wanted = [Recipe(), *(recipe for recipe in parsed if not recipe.is_reference)]
-    double = [str(recipe) for recipe in set(wanted) if wanted.count(recipe) > 1]
-    if double:
-        raise RequestError(f"'{double[0]}' is asked for twice")
-    return tuple(wanted)
-
-
-def _choose(
-    dataset: Dataset, split: str, count: int | None, progress: Callable[[str], None] | None
-) -> tuple[Case, ...]:
-    names = dataset.names(split)
-    if count is not None and not 1 <= count <= len(names):
-        raise RequestError(f"{count} cases are asked for; the split '{split}' of {dataset.name} has {len(names)}")
-    return dataset.cases(split, count, progress)
 
 
 def _claim(folder: Path | None, plan: Plan) -> None:
@@ -175,16 +91,16 @@ def _claim(folder: Path | None, plan: Plan) -> None:
     mine = {"study": plan.key, "recipes": [str(run.recipe) for run in plan.runs]}
     try:
         there = json.loads(file.read_text()) if file.is_file() else mine
-        if there["study"] == plan.key:
-            return write_whole(file, json.dumps(mine, indent=1).encode())
+        if there["study"] != plan.key:
+            raise RequestError(
+                f"{folder} belongs to another study ({', '.join(there['recipes'])}; key {there['study'][:8]}, "
+                f"asked for: {', '.join(mine['recipes'])}; key {plan.key[:8]}); choose another --out"
+            )
+        write_whole(file, json.dumps(mine, indent=1).encode())
     except OSError as error:
         raise RequestError(f"{folder} cannot be written: {error.strerror}") from error
     except (ValueError, KeyError, TypeError):
         raise RequestError(f"{file} is damaged, so that it cannot be told whose folder this is") from None
-    raise RequestError(
-        f"{folder} belongs to another study ({', '.join(there['recipes'])}; key {there['study'][:8]}, "
-        f"asked for: {', '.join(mine['recipes'])}; key {plan.key[:8]}); choose another --out"
-    )
 
 
 def _run(plan: Plan, number: int, folder: Path | None, shown: Frame, conduct: Conduct) -> Outcome:
@@ -199,7 +115,7 @@ def _run(plan: Plan, number: int, folder: Path | None, shown: Frame, conduct: Co
     return execute(run, Job(plan.bundle, plan.dataset, plan.cases, conduct.device, parts, shown, predictions, progress))
 
 
-def _study(plan: Plan, outcomes: tuple[Outcome, ...], shown: Frame, conduct: Conduct) -> Study:
+def _study(plan: Plan, outcomes: tuple[Outcome, ...], shown: Frame) -> Study:
     reference = outcomes[0].record
     rows = tuple(_row(outcome.record, reference, plan) for outcome in outcomes)
     scene = Scene(
@@ -210,12 +126,11 @@ def _study(plan: Plan, outcomes: tuple[Outcome, ...], shown: Frame, conduct: Con
         reference=shown.reference,
         predictions=tuple((str(outcome.record.run.recipe), outcome.slice) for outcome in outcomes),
     )
-    context = _context(plan, conduct)
     dataset, bundle = plan.dataset, plan.bundle
     report = StudyReport(
         title=f"{bundle.name}, variant {bundle.variant}, on {dataset.name}",
         phantom=dataset.phantom is not None,
-        facts=facts(context),
+        facts=facts(plan),
         rows=rows,
         label_names=tuple((label.index, label.name) for label in dataset.labels),
         tolerances=dataset.tolerance_source,
@@ -263,23 +178,9 @@ def _margin(plan: Plan, recipe: Recipe) -> float:
     return TASKS[plan.dataset.task].margin(recipe.weight_bits, recipe.activation_bits)
 
 
-def _context(plan: Plan, conduct: Conduct) -> Context:
-    return Context(
-        plan.key,
-        plan.bundle,
-        plan.dataset,
-        plan.split,
-        plan.sums,
-        plan.seed,
-        plan.margin,
-        conduct.device,
-        conduct.command,
-    )
-
-
 def _write(plan: Plan, study: Study, folder: Path, conduct: Conduct) -> None:
     study.to_csv(folder / "results.csv")
     write_whole(folder / "cases.csv", cases_csv(study.rows).encode())
     save_arrays(study.report, folder)
     write_whole(folder / "report.html", report_html(study.report).encode())
-    write_whole(folder / "record.json", record_json(_context(plan, conduct), study.rows).encode())
+    write_whole(folder / "record.json", record_json(plan, conduct, study.rows).encode())

@@ -8,14 +8,13 @@ import os
 import platform
 import resource
 import sys
-from dataclasses import dataclass
 
 import torch
 
 from medquanbench import __version__
-from medquanbench.bundle import Bundle
 from medquanbench.dataset import Dataset
 from medquanbench.metrics import METRICS
+from medquanbench.study_plan import Conduct, Plan
 from medquanbench.tasks import TASKS
 from medquanbench.values import SCHEMA, Fact, Presence, Row, to_plain
 
@@ -31,29 +30,9 @@ _PACKAGES = (
 )
 
 
-@dataclass(frozen=True)
-class Context:
-    """What was asked and what was opened for it.
-
-    Attributes:
-        sums: (case, checksums of its images and its reference), in the order of evaluation.
-        command: the arguments as typed; they may name folders, so they stand under ``host``.
-    """
-
-    study_key: str
-    bundle: Bundle
-    dataset: Dataset
-    split: str
-    sums: tuple[tuple[str, tuple[str, ...]], ...]
-    seed: int
-    margin: float | None
-    device: str
-    command: tuple[str, ...]
-
-
-def facts(context: Context) -> tuple[Fact, ...]:
+def facts(plan: Plan) -> tuple[Fact, ...]:
     """The lines under "what was run" of a report."""
-    bundle, dataset, window = context.bundle, context.dataset, context.bundle.window
+    bundle, dataset, window = plan.bundle, plan.dataset, plan.bundle.window
     size = " x ".join(map(str, window.size))
     source = f"made by the generator {dataset.phantom}" if dataset.phantom else dataset.source
     return (
@@ -61,11 +40,11 @@ def facts(context: Context) -> tuple[Fact, ...]:
         Fact("Weights", f"{bundle.weights} (SHA-256 {bundle.weights_sha256[:16]})"),
         Fact("Dataset", f"{dataset.title} ({dataset.name}, card version {dataset.version}), {source}"),
         Fact("Licence of the data", " ".join(f"{dataset.licence}. {dataset.citation}".split())),
-        Fact("Cases", f"{len(context.sums)} of split '{context.split}'"),
+        Fact("Cases", f"{len(plan.sums)} of split '{plan.split}'"),
         Fact("Sliding window", f"{size} voxels, overlap {window.overlap:g}, {window.mode} blending"),
         Fact("Answer", "largest logit, carried to the image's own grid by nearest neighbour"),
         Fact("Versions", ", ".join(f"{name} {version}" for name, version in versions())),
-        Fact("Study key", context.study_key),
+        Fact("Study key", plan.key),
     )
 
 
@@ -84,12 +63,12 @@ def versions() -> tuple[tuple[str, str], ...]:
     return tuple(found + [(name, importlib.metadata.version(name)) for name in _PACKAGES])
 
 
-def record_json(context: Context, rows: tuple[Row, ...]) -> str:
+def record_json(plan: Plan, conduct: Conduct, rows: tuple[Row, ...]) -> str:
     """record.json: all that a repeat needs; what a repeat may change stands in ``times``, ``memory`` and ``host``."""
-    bundle, dataset = context.bundle, context.dataset
+    bundle, dataset = plan.bundle, plan.dataset
     record = {
         "schema": SCHEMA,
-        "study": {"key": context.study_key, "seed": context.seed, "margin": context.margin, "split": context.split},
+        "study": {"key": plan.key, "seed": plan.seed, "margin": plan.margin, "split": plan.split},
         "bundle": {
             "name": bundle.name,
             "variant": bundle.variant,
@@ -103,14 +82,14 @@ def record_json(context: Context, rows: tuple[Row, ...]) -> str:
             "phantom": dataset.phantom,
             "licence": dataset.licence,
             "card_sha256": dataset.card_sha256,
-            "case_sha256": {name: list(sums) for name, sums in context.sums},
+            "case_sha256": {name: list(sums) for name, sums in plan.sums},
         },
         "conventions": _conventions(dataset),
         "versions": dict(versions()),
         "results": [_result(row) for row in rows],
         "times": {str(row.record.run.recipe): {c.case: c.seconds for c in row.record.cases} for row in rows},
         "memory": {"peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)},
-        "host": _host(context),
+        "host": _host(plan, conduct),
     }
     return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
 
@@ -134,15 +113,15 @@ def _result(row: Row) -> dict:
     return plain
 
 
-def _host(context: Context) -> dict:
+def _host(plan: Plan, conduct: Conduct) -> dict:
     return {
-        "command": list(context.command),
+        "command": list(conduct.command),
         "platform": platform.platform(),
         "processors": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "device": context.device,
+        "device": conduct.device,
         "python": sys.executable,
-        "weights_file": str(context.bundle.weights_file),
-        "data_root": str(context.dataset.root),
-        "window_batch": context.bundle.window.batch,
+        "weights_file": str(plan.bundle.weights_file),
+        "data_root": str(plan.dataset.root),
+        "window_batch": plan.bundle.window.batch,
     }

@@ -13,7 +13,6 @@ weights that are shipped.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import math
 import time
@@ -27,6 +26,7 @@ from monai.losses import DiceCELoss
 from medquanbench import __version__, shelf, weights
 from medquanbench.bundle import Window, build_network, merged_config, parse_preprocessing, window_of
 from medquanbench.dataset import Dataset, open_dataset
+from medquanbench.files import file_sha256
 from medquanbench.images import read_labels
 from medquanbench.infer import Volume, predict, preprocess
 from medquanbench.metrics import dice
@@ -55,7 +55,7 @@ def load(cases: tuple[Case, ...], transform, what: str) -> list[tuple[Volume, Sa
 
 
 def crop(sample: Sample, size: tuple[int, ...], random: np.random.Generator, classes: int) -> Sample:
-    """A random window, two times in three around a voxel of a random structure; padded with the image's minimum."""
+    """A random window, two times in three around a voxel of a random structure; padded with zeros."""
     image, target = sample.image, sample.target
     short = [max(0, want - have) for want, have in zip(size, target.shape)]
     if any(short):
@@ -132,7 +132,7 @@ class Trainer:
         if self.shipped.is_file() and not args.fresh:
             weights.load_into(self.network, weights.read(self.shipped), str(self.shipped))
             self.before = tuple(_trainings(self.shipped.with_suffix(".json")))
-            self.started_from = f"shipped weights {hashlib.sha256(self.shipped.read_bytes()).hexdigest()[:12]}"
+            self.started_from = f"shipped weights {file_sha256(self.shipped)[:12]}"
         self.average.load_state_dict(self.network.state_dict())
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=args.rate, weight_decay=1e-4)
         self.best_state = {k: v.clone() for k, v in self.average.state_dict().items()}
@@ -245,7 +245,7 @@ def ship(trainer: Trainer, dataset: Dataset, test, window: Window, labels: tuple
     card = {
         "weights": trainer.name,
         "format": "half-precision safetensors, run in FP32",
-        "sha256": hashlib.sha256(trainer.shipped.read_bytes()).hexdigest(),
+        "sha256": file_sha256(trainer.shipped),
         "dataset": f"{dataset.name}/{dataset.version}",
         "phantom": dataset.phantom is not None,
         "data_licence": dataset.licence,

@@ -118,6 +118,12 @@ def test_doors_of_the_console_script(micro, capsys):
     assert doors(["--help"]) == 0
 
 
+def test_policies_of_the_help_are_those_that_exist():
+    from medquanbench.quant import POLICIES
+
+    assert door.POLICIES == tuple(POLICIES)
+
+
 def test_help_loads_no_torch():
     code = "import sys, medquanbench.eval as e\ntry: e.main(['--help'])\n"
     code += "except SystemExit: assert 'torch' not in sys.modules"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 
-from medquanbench.parts import Parts, write_whole
+from medquanbench.parts import Parts
 from medquanbench.values import CaseResult, Presence, Target
 
 RESULT = CaseResult("a", (1.0, 2.0, 3.0), (Target(1, "x", Presence.LOST, 5, 0, (0.0, None)),), None, 1.5)
@@ -31,19 +29,6 @@ def test_a_damaged_piece_is_no_piece(tmp_path, damage):
     file = tmp_path / "a.json"
     file.write_bytes(damage(file.read_bytes()))
     assert parts.read(CaseResult, "a") is None
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch):
-    file = tmp_path / "f"
-    write_whole(file, b"old")
-
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_whole(file, b"new")
-    assert file.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["f"]
 
 
 def test_no_folder_keeps_nothing():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from medquanbench.study import TABLE_1
+from medquanbench.study_plan import TABLE_1
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

@@ -12,7 +12,8 @@ import torch
 
 from medquanbench import open_bundle, open_dataset, shelf
 from medquanbench.infer import preprocess
-from medquanbench.study import Conduct, carry_out, prepare
+from medquanbench.study import carry_out
+from medquanbench.study_plan import Conduct, prepare
 
 WEIGHTS = sorted(shelf.shelf(shelf.BUNDLES).glob("*/models/*.safetensors"))
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"

@@ -12,7 +12,8 @@ import pytest
 
 from medquanbench import evaluate, open_bundle, open_dataset
 from medquanbench.images import read_labels, same_grid
-from medquanbench.study import Conduct, carry_out, prepare
+from medquanbench.study import carry_out
+from medquanbench.study_plan import Conduct, prepare
 from medquanbench.values import Recipe, RequestError, State
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from medquanbench.files import write_whole
 from medquanbench.report import wording
 from medquanbench.report.model import PRIMARY, Scene, StudyReport
 from medquanbench.report.palette import REFERENCE, label_colour, marker, precision_colour
@@ -121,19 +122,20 @@ def save_arrays(report: StudyReport, folder: Path) -> tuple[Path, ...]:
         The files written.
     """
     figures = folder / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
     table, arrays = figures / "per_label.csv", figures / "scene.npz"
-    table.write_text(_per_label_csv(report), encoding="utf-8", newline="\n")
+    write_whole(table, _per_label_csv(report).encode())
     if report.scene is None:
         return (table,)
     scene = report.scene
+    archive = io.BytesIO()
     np.savez_compressed(  # numpy dates the files in the archive 1980: the same arrays give the same bytes
-        arrays,
+        archive,
         image=scene.image, pixel_mm=np.array(scene.pixel_mm), reference=scene.reference,
         recipes=np.array([text for text, _ in scene.predictions]),
         predictions=np.stack([labels for _, labels in scene.predictions]),
         case=np.array(scene.case), axis_note=np.array(scene.axis_note),
     )  # fmt: skip
+    write_whole(arrays, archive.getvalue())
     return table, arrays
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from medquanbench.report.model import StudyReport
+from medquanbench.stats import MIN_CASES, Verdict
 from medquanbench.values import Row
 
-REFERENCE = "reference"
-FEW_CASES, SOME_CASES = 6, 20
+REFERENCE = Verdict.REFERENCE
+FEW_CASES, SOME_CASES = MIN_CASES, 20
 PHANTOM = "PHANTOM: generated images, not patients"
 REAL = "real images"
 
 VERDICTS: tuple[tuple[str, str], ...] = (
-    ("non-inferior", "The whole 95 % interval lies above minus the margin: any loss is smaller than what was declared "
+    (Verdict.NON_INFERIOR,
+     "The whole 95 % interval lies above minus the margin: any loss is smaller than what was declared "
      "acceptable."),
-    ("inferior", "The whole 95 % interval lies below minus the margin: the loss is larger than what was declared "
+    (Verdict.INFERIOR,
+     "The whole 95 % interval lies below minus the margin: the loss is larger than what was declared "
      "acceptable."),
-    ("inconclusive", "The interval contains minus the margin, or there are too few cases for an interval. This is not "
+    (Verdict.INCONCLUSIVE,
+     "The interval contains minus the margin, or there are too few cases for an interval. This is not "
      "evidence that nothing was lost."),
     (REFERENCE, "The float network that the other rows are compared with, case by case."),
 )  # fmt: skip

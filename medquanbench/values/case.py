@@ -13,3 +13,8 @@ class Case:
     name: str
     inputs: tuple[Path, ...]
     target: Path | None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files: images, then the reference where there is one."""
+        return self.inputs if self.target is None else (*self.inputs, self.target)

@@ -1,0 +1,100 @@
+"""A study before it is run: what is asked, checked as far as that goes, and the keys of its runs (floor 4)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from medquanbench import quant
+from medquanbench.bundle import Bundle
+from medquanbench.dataset import Dataset
+from medquanbench.run import case_sha256, plan_run
+from medquanbench.tasks import TASKS
+from medquanbench.values import Case, Recipe, RequestError, Run
+
+TABLE_1 = tuple(f"{bits} {policy}" for bits in ("w8a8", "w4a4") for policy in ("per-channel", "per-tensor", "adaptive"))
+"""The block of the paper's Table 1, beside the reference."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study before it is run: open things, cases with their checksums, and the runs with their keys."""
+
+    bundle: Bundle
+    dataset: Dataset
+    split: str
+    cases: tuple[Case, ...]
+    sums: tuple[tuple[str, tuple[str, ...]], ...]
+    runs: tuple[Run, ...]
+    margin: float | None
+    seed: int
+    key: str
+
+    @property
+    def default_folder(self) -> Path:
+        """Where the study goes that is given no folder, so that the same command finds its own."""
+        return Path("runs") / f"{self.bundle.name}-{self.bundle.variant}-{self.dataset.name}-{self.key[:8]}"
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """What changes no score: device, what is kept beside scores, the command as typed, who hears of progress.
+
+    ``progress`` is called as (what is being done, cases done, cases in all), counted over all runs.
+    """
+
+    device: str = "cpu"
+    save_predictions: bool = False
+    command: tuple[str, ...] = ()
+    progress: Callable[[str, int, int], None] = lambda text, done, total: None
+
+
+def prepare(
+    bundle: Bundle,
+    dataset: Dataset,
+    recipes: Iterable[Recipe | str],
+    *,
+    cases: int | None = None,
+    seed: int = 0,
+    split: str = "test",
+    margin: float | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Plan:
+    """Look at everything that can be wrong with a request before anything is run, and name the runs.
+
+    Raises:
+        RequestError: see :func:`evaluate`.
+    """
+    wanted = _recipes(recipes)
+    if margin is not None and not 0 < margin < 1:
+        raise RequestError(f"the margin is {margin}; a DSC difference above 0 and below 1 is needed")
+    TASKS[dataset.task].check(bundle, dataset)
+    network = bundle.network()
+    for recipe in wanted:
+        quant.check(network, recipe)
+    chosen = _choose(dataset, split, cases, progress)
+    sums = {case.name: case_sha256(case) for case in chosen}
+    runs = tuple(plan_run(bundle, dataset, split, sums, recipe, seed) for recipe in wanted)
+    key = hashlib.sha256(json.dumps([[run.key for run in runs], margin]).encode()).hexdigest()
+    return Plan(bundle, dataset, split, chosen, tuple(sums.items()), runs, margin, seed, key)
+
+
+def _recipes(recipes: Iterable[Recipe | str]) -> tuple[Recipe, ...]:
+    parsed = [Recipe.parse(recipe) if isinstance(recipe, str) else recipe for recipe in recipes]
+    wanted = [Recipe(), *(recipe for recipe in parsed if not recipe.is_reference)]
+    double = [str(recipe) for recipe in set(wanted) if wanted.count(recipe) > 1]
+    if double:
+        raise RequestError(f"'{double[0]}' is asked for twice")
+    return tuple(wanted)
+
+
+def _choose(
+    dataset: Dataset, split: str, count: int | None, progress: Callable[[str], None] | None
+) -> tuple[Case, ...]:
+    names = dataset.names(split)
+    if count is not None and not 1 <= count <= len(names):
+        raise RequestError(f"{count} cases are asked for; the split '{split}' of {dataset.name} has {len(names)}")
+    return dataset.cases(split, count, progress)
