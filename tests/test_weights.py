@@ -1,6 +1,7 @@
 """Checkpoints: what is packed comes back, what does not fit is told, and no file runs code."""
 
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,62 @@ def test_a_file_without_named_tensors_is_no_checkpoint(content, tmp_path):
     torch.save(content, tmp_path / "w.pt")
     with pytest.raises(RequestError, match="holds no tensors by name"):
         weights.read(tmp_path / "w.pt")
+
+
+def test_a_checkpoint_from_a_gpu_is_read_without_one(tmp_path):
+    """As torch writes it there: the device of every storage stands in the pickle."""
+    torch.save({"a": torch.ones(3)}, tmp_path / "cpu.pt")
+    with zipfile.ZipFile(tmp_path / "cpu.pt") as cpu, zipfile.ZipFile(tmp_path / "cuda.pt", "w") as cuda:
+        for record in cpu.infolist():
+            data = cpu.read(record)
+            moved = data.replace(b"X\x03\0\0\0cpu", b"X\x06\0\0\0cuda:0")
+            assert (moved != data) == record.filename.endswith("data.pkl")
+            cuda.writestr(record, moved)
+    read = weights.read(tmp_path / "cuda.pt")
+    assert read["a"].device.type == "cpu" and read["a"].tolist() == [1, 1, 1]
+
+
+def test_a_flipped_bit_among_the_numbers_is_found(tmp_path):
+    """torch itself does not look at the checksums that it writes."""
+    torch.save({"a": torch.arange(99.0)}, tmp_path / "w.pt")
+    data = bytearray((tmp_path / "w.pt").read_bytes())
+    data[data.find(torch.arange(99.0).numpy().tobytes()) + 50] ^= 4
+    (tmp_path / "w.pt").write_bytes(data)
+    with pytest.raises(RequestError, match="it is cut off, damaged, or not a checkpoint of torch"):
+        weights.read(tmp_path / "w.pt")
+
+
+def test_a_checkpoint_without_checksums_is_read(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"a": torch.ones(3)}, tmp_path / "w.pt")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert weights.read(tmp_path / "w.pt")["a"].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.int64, torch.bool, torch.complex64])
+def test_numbers_of_another_kind_are_refused(kind):
+    tensors = dict(small_network().state_dict())
+    tensors["1.weight"] = torch.ones(3, 2, 1, 1, 1).to(kind)
+    words = f"'1.weight' holds {str(kind).removeprefix('torch.')} numbers where the network has float32"
+    with pytest.raises(RequestError, match=words):
+        weights.load_into(small_network(), tensors, "w")
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16, torch.float8_e4m3fn])
+def test_floats_of_every_width_are_loaded(kind):
+    network, tensors = small_network(), dict(small_network().state_dict())
+    tensors["1.weight"] = torch.full((3, 2, 1, 1, 1), 0.5).to(kind)
+    weights.load_into(network, tensors, "w")
+    assert network[1].weight.eq(0.5).all() and network[1].weight.dtype is torch.float32
+
+
+def test_packed_tensors_are_refused():
+    packed = torch.quantize_per_tensor(torch.ones(3, 2, 1, 1, 1), 0.1, 0, torch.qint8)
+    for tensor in (torch.ones(3, 2, 1, 1, 1).to_sparse(), packed, torch.empty(3, 2, 1, 1, 1, device="meta")):
+        with pytest.raises(RequestError, match="'1.weight' is packed"):
+            weights.load_into(small_network(), dict(small_network().state_dict()) | {"1.weight": tensor}, "w")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

@@ -10,11 +10,11 @@ import torch
 from medquanbench import shelf, weights
 from medquanbench.bundle import build_network, merged_config
 
-BUNDLES = ("swinunetr", "nnunet")
+BUNDLES = ("swinunetr", "nnunet", "unetr")
 # Stored left-posterior-superior; at these spacings no voxel of the image lies midway between two of the network's grid
 # (3 x 3 x 5 mm, and 1 mm for the hippocampus weights).
-ABDOMEN = np.array([[-2.2, 0, 0, 41.3], [0, -2.6, 0, 30.7], [0, 0, 4.1, -60.2], [0, 0, 0, 1]])
-HEAD = np.diag([-1.1, -1.13, 0.97, 1])
+ABDOMEN = np.array([[-2.2, 0, 0, 41.3], [0, -2.6, 0, 30.7], [0, 0, 4.2, -60.2], [0, 0, 0, 1]])
+HEAD = np.diag([-1.12, -1.13, 0.97, 1])
 SHAPE = (40, 36, 30)
 
 

@@ -12,6 +12,7 @@ import pytest
 from medquanbench import shelf
 from medquanbench.bundle import variants
 
+BUNDLES = ("swinunetr", "nnunet", "unetr")
 HERE = Path(__file__).parent
 # The full-size network on windows of 96^3 takes minutes on a CPU.
 TOO_LARGE = "variants/base.json"
@@ -22,7 +23,7 @@ def commands(bundle: str) -> list[str]:
     return re.findall(r"^python -m monai\.bundle (.+)$", page, re.MULTILINE)
 
 
-CASES = [(bundle, command) for bundle in ("swinunetr", "nnunet") for command in commands(bundle)]
+CASES = [(bundle, command) for bundle in BUNDLES for command in commands(bundle)]
 
 
 @pytest.mark.parametrize("name, command", [case for case in CASES if TOO_LARGE not in case[1]])
@@ -45,19 +46,19 @@ def test_a_command_of_the_page(name, command, images, head_images, random_weight
         assert (tmp_path / "out/case_seg.nii.gz").is_file()
 
 
-def test_the_command_for_full_size_weights_names_files_that_are_there():
-    (command,) = [command for _, command in CASES if TOO_LARGE in command]
+@pytest.mark.parametrize("name, command", [case for case in CASES if TOO_LARGE in case[1]])
+def test_the_command_for_full_size_weights_names_files_that_are_there(name, command):
     named = re.findall(r"configs/[\w/.-]+\.json", command)
-    assert len(named) == 2 and all((shelf.shelf(shelf.BUNDLES) / "swinunetr" / file).is_file() for file in named)
+    assert len(named) == 2 and all((shelf.shelf(shelf.BUNDLES) / name / file).is_file() for file in named)
 
 
 def test_every_page_has_commands_for_all_that_a_bundle_can():
-    for bundle in ("swinunetr", "nnunet"):
+    for bundle in BUNDLES:
         words = " ".join(commands(bundle))
         assert all(word in words for word in ("verify_metadata", "verify_net_in_out", "run ", "evaluate.json"))
 
 
-@pytest.mark.parametrize("name", ["swinunetr", "nnunet"])
+@pytest.mark.parametrize("name", BUNDLES)
 def test_the_page_names_every_variant_and_label(name):
     folder = shelf.shelf(shelf.BUNDLES) / name
     page = (folder / "docs/README.md").read_text()

@@ -9,7 +9,8 @@ import torch
 from monai.bundle import run
 
 from medquanbench import shelf, weights
-from medquanbench.bundle import build_network, merged_config, parse_preprocessing, window_of
+from medquanbench.bundle import build_network, merged_config, parse_preprocessing
+from medquanbench.bundle_config import window_of
 from medquanbench.images import Grid, LabelMap, read_labels
 from medquanbench.infer import predict, preprocess
 from medquanbench.metrics import dice

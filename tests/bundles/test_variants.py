@@ -17,8 +17,8 @@ from medquanbench.bundle import (
     open_bundle,
     parse_preprocessing,
     variants,
-    window_of,
 )
+from medquanbench.bundle_config import window_of
 from medquanbench.images import Grid, read_labels
 from medquanbench.infer import predict, preprocess
 from medquanbench.restore import restore_labels
@@ -84,11 +84,19 @@ def image_of_a_box(file: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("variant", ["tiny", "small", "base"])
-def test_the_published_recipe_of_swinunetr_by_hand(variant, tmp_path):
-    config = config_of("swinunetr", variant)
+@pytest.mark.parametrize(
+    "bundle, variant, blending",
+    [
+        ("swinunetr", "tiny", "gaussian"),
+        ("swinunetr", "small", "gaussian"),
+        ("swinunetr", "base", "gaussian"),
+        ("unetr", "base", "constant"),
+    ],
+)
+def test_the_published_recipe_by_hand(bundle, variant, blending, tmp_path):
+    config = config_of(bundle, variant)
     window, volume = window_of(config), preprocess(parse_preprocessing(config), image_of_a_box(tmp_path / "i.nii.gz"))
-    assert (window.size, window.overlap, window.mode) == ((96, 96, 96), 0.5, "gaussian")
+    assert (window.size, window.overlap, window.mode) == ((96, 96, 96), 0.5, blending)
     np.testing.assert_allclose(volume.grid.spacing_mm, (1.5, 1.5, 2.0))
     assert nibabel.aff2axcodes(volume.grid.affine) == ("R", "A", "S")
     # Reoriented, the image begins at (-59, -49, 0) mm and the box covers -39..-10, -29..-6, 8..27 mm. Within lie, of
@@ -108,7 +116,7 @@ def test_totalsegmentator_sees_axes_in_nnunets_order(tmp_path):
     np.testing.assert_allclose(volume.grid.spacing_mm, (1.5, 1.5, 1.5))
 
 
-@pytest.mark.parametrize("bundle", ["swinunetr", "nnunet"])
+@pytest.mark.parametrize("bundle", ["swinunetr", "nnunet", "unetr"])
 def test_every_merged_config_is_plain_json(bundle):
     folder = shelf.shelf(shelf.BUNDLES) / bundle
     sets = [None, *(file.stem for file in (folder / "configs/weights").glob("*.json"))]
