@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 import tomllib
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medquanbench import shelf
+from medquanbench.dataset_card import check_card, leaves_root
+from medquanbench.files import is_whole_gzip, obstacle
 from medquanbench.values import Case, RequestError, not_found
 
 
@@ -23,13 +26,25 @@ class Label:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """The files of one case, relative to the data root."""
+
+    case: str
+    image: str
+    label: str
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A dataset card with the place where its files are.
 
     Attributes:
+        reference: what the reference is where no expert drew it, as a phrase; empty else.
+        label_map: (structure, output of a network) by name, for networks with other labels than these; empty: none.
         split: split name -> case names. A case that no split names is ``unused``.
+        pairs: the files of every case, where they follow no layout; empty: the layouts say where they are.
         phantom: name and version of the generator, or None for real data.
-        root: folder that holds the layout's files; for a phantom its cache folder.
+        root: folder that holds the files; for a phantom its cache folder.
         card_sha256: checksum of the card's bytes.
     """
 
@@ -42,8 +57,11 @@ class Dataset:
     source: str
     citation: str
     tolerance_source: str
+    reference: str
     labels: tuple[Label, ...]
+    label_map: tuple[tuple[str, str], ...]
     split: tuple[tuple[str, tuple[str, ...]], ...]
+    pairs: tuple[Pair, ...]
     image_layout: str
     label_layout: str
     phantom: str | None
@@ -77,23 +95,27 @@ class Dataset:
         cases = tuple(self._case(name) for name in self.names(split)[:count])
         if self.phantom is not None:
             self._make(cases, progress or (lambda text: None))
-        missing = [str(file) for case in cases for file in case.files if not file.is_file()]
-        if missing:
+        files = [file for case in cases for file in case.files]
+        told = [f"{file} {obstacle(file)}" for file in files if obstacle(file)]
+        if told:
             raise RequestError(
-                f"{self.name}: {len(missing)} files of split '{split}' are missing in {self.root}, first {missing[0]}; "
-                f"the images come from {self.source}"
+                f"{self.name}: {len(told)} of the {len(files)} files of split '{split}' cannot be opened, first "
+                f"{', '.join(told[:3])}; source of the images: {self.source}"
             )
         return cases
 
     def _case(self, name: str) -> Case:
-        image, label = (self.root / text.format(case=name) for text in (self.image_layout, self.label_layout))
-        return Case(name, (image,), label)
+        pair = next((pair for pair in self.pairs if pair.case == name), None)
+        if pair is None:
+            pair = Pair(name, self.image_layout.format(case=name), self.label_layout.format(case=name))
+        return Case(name, (self.root / pair.image,), self.root / pair.label)
 
     def _make(self, cases: tuple[Case, ...], progress: Callable[[str], None]) -> None:
         from medquanbench.images import write_nifti
         from medquanbench.phantoms import PHANTOMS
 
-        seeds, wanted = dict(self.seeds), [case for case in cases if not all(map(Path.is_file, case.files))]
+        # A file in the cache that a disk has damaged is made again, as one that is missing.
+        seeds, wanted = dict(self.seeds), [case for case in cases if not all(map(is_whole_gzip, case.files))]
         for number, case in enumerate(wanted, 1):
             progress(f"making phantom {number}/{len(wanted)}")
             phantom = PHANTOMS[self.phantom](seeds[case.name])
@@ -112,15 +134,21 @@ def open_dataset(ref: str | Path, *, root: str | Path | None = None) -> Dataset:
         RequestError: no such card, a card that is not complete, no root, a root that is no folder.
     """
     file = shelf.find(shelf.DATASETS, "dataset", ref, ".toml")
+    hidden = obstacle(file)
+    if hidden:
+        raise RequestError(f"the dataset card {file} {hidden}")
     raw = file.read_bytes()
     try:
         card = tomllib.loads(raw.decode())
+        check_card(card, file)
         _check_names(card, file)
+        _check_pairs(card, file)
+        _check_label_map(card, file)
         return _read(card, _root(card, root), hashlib.sha256(raw).hexdigest())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"{file} is no dataset card: {error}") from error
-    except KeyError as error:
-        raise RequestError(f"the dataset card {file} has no {error}") from error
+    except UnicodeDecodeError:
+        raise RequestError(f"{file} is no dataset card: it is no text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RequestError(f"{file} is no dataset card: it is no TOML ({error})") from error
 
 
 def _check_names(card: dict, file: Path) -> None:
@@ -133,6 +161,33 @@ def _check_names(card: dict, file: Path) -> None:
         raise RequestError(f"the split of {file}: {what}")
 
 
+def _check_pairs(card: dict, file: Path) -> None:
+    if "pairs" not in card:
+        return
+    if "layout" in card or "phantom" in card:
+        raise RequestError(f"the dataset card {file} has pairs and a layout or phantom; it can have one of them")
+    for pair in card["pairs"]:
+        for path in (pair["image"], pair["label"]):
+            if leaves_root(path):
+                raise RequestError(f"the pairs of {file}: '{path}' leaves the data root")
+    cases = [pair["case"] for pair in card["pairs"]]
+    double = sorted({case for case in cases if cases.count(case) > 1})
+    lacking = [name for names in card["split"].values() for name in names if name not in cases]
+    if double or lacking:
+        what = f"'{double[0]}' is there twice" if double else f"the split names '{lacking[0]}', which has no files"
+        raise RequestError(f"the pairs of {file}: {what}")
+
+
+def _check_label_map(card: dict, file: Path) -> None:
+    structures = [row["name"] for row in card["label"]]
+    for name in card.get("label_map", {}):
+        if name not in structures:
+            near = difflib.get_close_matches(name, structures, 1)
+            meant = f"; '{near[0]}' is near" if near else ""
+            error = not_found("structure", name, f"the labels of {file}, from which its label_map maps", structures)
+            raise RequestError(f"{error}{meant}")
+
+
 def _root(card: dict, root: str | Path | None) -> Path:
     if "phantom" in card:
         if root is not None:
@@ -140,7 +195,7 @@ def _root(card: dict, root: str | Path | None) -> Path:
         return shelf.cache() / card["phantom"].replace("/", "-")
     if root is None:
         raise RequestError(
-            f"{card['name']} needs --data-root (root=...): the folder that holds {card['layout']['image']}; "
+            f"{card['name']} needs --data-root (root=...): the folder that holds {_first_image(card)}; "
             f"the images come from {card['source']}"
         )
     folder = Path(root).expanduser()
@@ -149,8 +204,16 @@ def _root(card: dict, root: str | Path | None) -> Path:
     return folder.resolve()
 
 
+def _layout(card: dict) -> dict[str, str]:
+    return card.get("layout", {"image": "imagesTr/{case}.nii.gz", "label": "labelsTr/{case}.nii.gz"})
+
+
+def _first_image(card: dict) -> str:
+    return card["pairs"][0]["image"] if card.get("pairs") else _layout(card)["image"]
+
+
 def _read(card: dict, root: Path, card_sha256: str) -> Dataset:
-    layout = card.get("layout", {"image": "imagesTr/{case}.nii.gz", "label": "labelsTr/{case}.nii.gz"})
+    layout = _layout(card)
     labels = tuple(Label(row["index"], row["name"], float(row["tolerance_mm"])) for row in card["label"])
     return Dataset(
         name=card["name"],
@@ -162,8 +225,11 @@ def _read(card: dict, root: Path, card_sha256: str) -> Dataset:
         source=card["source"],
         citation=card.get("citation", "").strip(),
         tolerance_source=" ".join(card["tolerance_source"].split()),
+        reference=" ".join(card.get("reference", "").split()),
         labels=labels,
+        label_map=tuple(card.get("label_map", {}).items()),
         split=tuple((name, tuple(card["split"][name])) for name in card["split"]),
+        pairs=tuple(Pair(row["case"], row["image"], row["label"]) for row in card.get("pairs", ())),
         image_layout=layout["image"],
         label_layout=layout["label"],
         phantom=card.get("phantom"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from monai.inferers import sliding_window_inference
 
-from medquanbench.bundle import Window
+from medquanbench.bundle_config import Window
 from medquanbench.images import Grid
 from medquanbench.infer import Volume, predict, preprocess
 from medquanbench.values import RequestError, RunError
@@ -30,7 +30,7 @@ def test_unreadable_image_is_a_sentence(tmp_path, micro_bundle, content):
     file = tmp_path / "broken.nii.gz"
     file.write_bytes(content)
     transform = open_bundle(micro_bundle, weights="demo-micro").preprocessing()
-    with pytest.raises(RequestError, match="broken.nii.gz cannot be read"):
+    with pytest.raises(RequestError, match="broken.nii.gz (is no NIfTI file|is damaged)"):
         preprocess(transform, file)
 
 
@@ -40,6 +40,20 @@ def test_an_overflowing_network_is_an_error():
     torch.nn.init.constant_(network.weight, 1e3)
     with pytest.raises(RunError, match="NaN or infinity"):
         predict(network, volume, Window((8, 8, 8), 0.5, "gaussian", 1))
+
+
+def test_equal_logits_go_to_the_first_output():
+    volume = Volume(torch.randn(1, 14, 12, 10), Grid((14, 12, 10), np.eye(4)))
+    labels = predict(lambda w: torch.cat([0 * w, w, w], dim=1), volume, Window((8, 8, 8), 0.5, "gaussian", 1))
+    assert labels.dtype == np.uint16 and set(np.unique(labels)) == {0, 1}
+
+
+def test_one_bad_value_in_the_last_plane_is_an_error():
+    tensor = torch.zeros(1, 8, 8, 8)
+    tensor[0, -1, -1, -1] = float("nan")
+    with pytest.raises(RunError, match="NaN or infinity"):
+        predict(lambda w: torch.cat([w, w], dim=1), Volume(tensor, Grid((8, 8, 8), np.eye(4))),
+                Window((8, 8, 8), 0.5, "gaussian", 1))  # fmt: skip
 
 
 def test_the_window_batch_changes_no_bit():

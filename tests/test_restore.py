@@ -9,6 +9,7 @@ import pytest
 
 from medquanbench.images import Grid
 from medquanbench.restore import restore_labels
+from medquanbench.values import RequestError
 
 SOURCE = Grid((6, 5, 4), np.diag([2.0, 3.0, 4.0, 1.0]))
 LABELS = np.arange(1, 121).reshape(6, 5, 4).astype(np.uint16)
@@ -47,5 +48,13 @@ def test_other_spacing_takes_the_nearest_and_outside_is_background():
 def test_oblique_grids_are_refused():
     tilted = SOURCE.affine.copy()
     tilted[0, 1] = 0.5
-    with pytest.raises(ValueError, match="oblique"):
+    with pytest.raises(RequestError, match="axes are oblique to the file's"):
         restore_labels(LABELS, SOURCE, Grid((6, 5, 4), tilted))
+
+
+def test_rounding_in_an_affine_is_no_tilt():
+    """Orientations are often stored with four digits: turned by 0.00005, 1000 voxels end 0.05 voxels beside."""
+    rounded, large = np.eye(4), np.zeros((4, 3, 1000), np.uint16)
+    rounded[0, 2] = 5e-5
+    large[1] = 7
+    assert np.array_equal(restore_labels(large, Grid(large.shape, np.eye(4)), Grid(large.shape, rounded)), large)

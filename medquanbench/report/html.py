@@ -25,6 +25,7 @@ _PHANTOM = (
     "The numbers show that the pipeline works and what rounding does to this network. They say nothing about "
     "accuracy in patients."
 )
+_ORIGIN = "The scores say how far the network agrees with this reference:"
 _FOOTER = (
     "Made by medquanbench. The files beside this page hold the numbers (results.csv, cases.csv), all that is needed to "
     "repeat them (record.json), and the arrays of the pictures (figures/)."
@@ -72,7 +73,12 @@ def _header(report: StudyReport) -> Markup:
 def _banner(report: StudyReport) -> Markup:
     if report.phantom:
         return _strip("phantom", wording.PHANTOM, _PHANTOM)
-    return _strip("real", "Real images", f"Measured on images of the dataset {report.reference.record.run.dataset}.")
+    sentence = f"Measured on images of the dataset {report.reference.record.run.dataset}."
+    if report.reference_origin:
+        return _strip(
+            "real", "Real images, reference not by experts", f"{sentence} {_ORIGIN} {report.reference_origin}."
+        )
+    return _strip("real", "Real images", sentence)
 
 
 def _strip(css: str, heading: str, sentence: str) -> Markup:

@@ -53,6 +53,7 @@ class StudyReport:
         intensity_unit: unit of the image before normalisation, ``HU`` or ``sigma``.
         intensity_per_value: that unit per unit of the network's input; an ``image_step`` times this is in that unit.
         scene: the slice to show, if there is one.
+        reference_origin: what the reference is where no expert drew it, as a phrase; empty else.
         notes: warnings worth reading. The warning about few cases is the report's own.
     """
 
@@ -66,6 +67,7 @@ class StudyReport:
     intensity_per_value: float
     scene: Scene | None = None
     notes: tuple[str, ...] = ()
+    reference_origin: str = ""
 
     def __post_init__(self) -> None:
         if not self.rows or not self.rows[0].record.run.recipe.is_reference:

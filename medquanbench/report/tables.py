@@ -45,9 +45,10 @@ def cases_csv(rows: Sequence[Row]) -> str:
     )  # fmt: skip
 
 
-def first_line(run: Run) -> str:
-    """What is run on what, and whether the images are generated: the first line of every run."""
+def first_line(run: Run, reference_origin: str = "") -> str:
+    """What is run on what, whether the images are generated, and who made the reference where no expert did."""
     images = wording.PHANTOM if run.phantom else wording.REAL
+    images += f", reference: {reference_origin}" if reference_origin else ""
     text = f"{run.bundle} {run.variant} on {run.dataset}, {wording.counted(len(run.cases), 'case')} - {images}"
     return "\n".join(_wrapped(text))
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from medquanbench.metrics import surface_dice
 
@@ -74,6 +75,22 @@ def test_equals_the_uncropped_reference_implementation():
     assert (n_touching >= 50).all(), "the volumes should touch every border"
     assert n_inner >= 200, "most scores should lie between 0 and 1"
     assert n_tied >= 30, "tolerances should meet distances exactly"
+
+
+def test_equals_the_package_to_the_last_bit():
+    """On the box of the structure, where the package's own distances lie in the same array."""
+    generator, n_inner = np.random.default_rng(9), 0
+    for _ in range(60):
+        shape = tuple(generator.integers(12, 24, size=3))
+        noise = ndimage.gaussian_filter(generator.normal(size=(2, *shape)), (0, 2, 2, 2))
+        noise[1] += noise[0]
+        reference, prediction = (noise > 0.05).astype(np.uint8)
+        spacing = tuple(generator.choice([0.7, 0.98, 1.0, 2.5, 3.3], size=3).tolist())
+        tolerance = float(generator.choice([spacing[0], 1.0, 2.0]))
+        expected = uncropped(reference, prediction, 1, spacing, tolerance)
+        assert surface_dice(reference, prediction, [1], spacing, tolerance)[0] == expected
+        n_inner += 0 < expected < 1
+    assert n_inner > 50
 
 
 def test_equals_the_uncropped_reference_implementation_in_2d():

@@ -94,7 +94,14 @@ def test_a_phantom_is_named_at_the_top_and_under_every_figure(html, small):
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", html)
     assert len(captions) == 2 and all("PHANTOM: generated images, not patients" in caption for caption in captions)
     real = Page(report_html(replace(small, phantom=False))).words
-    assert "PHANTOM" not in real and "Real images" in real
+    assert "PHANTOM" not in real and "Real images" in real and "not by experts" not in real
+
+
+def test_a_reference_that_no_expert_drew_is_named_at_the_top(small):
+    html = report_html(replace(small, phantom=False, reference_origin="model output of <X>"))
+    assert "Real images, reference not by experts" in html and html.index("model output of &lt;X&gt;") < html.index(
+        "<h1>"
+    )
 
 
 def test_the_main_table_holds_the_numbers_and_verdicts(report, words):

@@ -86,6 +86,8 @@ def test_first_line_says_what_the_images_are(make_report):
     assert first_line(replace(run, phantom=True)) == expected
     real = first_line(replace(run, phantom=False))
     assert "real images" in real and "PHANTOM" not in real
+    model = first_line(replace(run, phantom=False), "model output of X").replace("\n", " ")
+    assert model.endswith("3 cases - real images, reference: model output of X")
 
 
 def test_terminal_table_is_narrow_plain_ascii(make_report):

@@ -8,7 +8,7 @@ import pytest
 
 from medquanbench import open_dataset
 from medquanbench.images import Grid, LabelMap
-from medquanbench.tasks import TASKS
+from medquanbench.tasks import TASKS, Targets
 from medquanbench.values import Case, Presence
 
 
@@ -29,7 +29,8 @@ def test_empty_masks(micro_data, tmp_path, reference, predicted, presence, score
     truth[4, 4, 4], answer[4, 4, 4] = 2 * reference, 2 * predicted
     nibabel.save(nibabel.Nifti1Image(truth, np.eye(4)), tmp_path / "t.nii.gz")
     case = Case("t", (tmp_path / "t.nii.gz",), tmp_path / "t.nii.gz")
-    low, high = TASKS["segmentation"].measure(LabelMap(answer, Grid((6, 6, 6), np.eye(4))), case, dataset).targets
+    label_map = LabelMap(answer, Grid((6, 6, 6), np.eye(4)))
+    low, high = TASKS["segmentation"].measure(label_map, case, dataset, Targets(dataset.labels)).targets
     assert low.scores == (1.0, 1.0) and low.presence is Presence.BOTH
     assert high.presence is presence and high.scores == (score, score)
     assert (high.reference_voxels, high.predicted_voxels) == (reference, predicted)
