@@ -19,27 +19,12 @@ from torch.overrides import TorchFunctionMode
 
 from medquanbench import shelf
 from medquanbench import weights as checkpoints
-from medquanbench.files import file_sha256
-from medquanbench.restore import RESTORES
+from medquanbench.bundle_config import Intensity, Window, channels_of, read_json, settings_of
+from medquanbench.files import file_sha256, obstacle
+from medquanbench.key_maps import KeyMap, read_key_maps
 from medquanbench.values import RequestError, not_found
 
-
-@dataclass(frozen=True)
-class Intensity:
-    """What one unit of the network's input is worth: ``per_value`` units (HU, sigma) for a difference of 1."""
-
-    unit: str
-    per_value: float
-
-
-@dataclass(frozen=True)
-class Window:
-    """The sliding window: size in voxels, overlap as a fraction, ``constant`` or ``gaussian`` blending, batch."""
-
-    size: tuple[int, ...]
-    overlap: float
-    mode: str
-    batch: int
+_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 
 
 @dataclass(frozen=True)
@@ -52,6 +37,7 @@ class Bundle:
         labels: names of the network's outputs, background first.
         restore: how the answer returns to the image's own grid.
         config: the merged config, canonical JSON.
+        key_map: name of the key map by which the weights fit, "" where none is needed.
     """
 
     name: str
@@ -66,6 +52,7 @@ class Bundle:
     restore: str
     window: Window
     config: str
+    key_map: str
 
     def network(self) -> torch.nn.Module:
         """The float network with its weights, in evaluation mode.
@@ -73,9 +60,17 @@ class Bundle:
         Raises:
             RequestError: the weights do not fit.
         """
-        network = build_network(json.loads(self.config))
-        checkpoints.load_into(network, checkpoints.read(self.weights_file), str(self.weights_file))
+        config = json.loads(self.config)
+        network = build_network(config)
+        tensors = checkpoints.read(self.weights_file)
+        checkpoints.load_into(network, tensors, str(self.weights_file), config.get("key_maps"))
         return network.eval()
+
+    @property
+    def trained_on_phantoms(self) -> bool:
+        """True where the card of a shipped set says so; weights from elsewhere have no card."""
+        card = self.weights_file.with_suffix(".json")
+        return _is_set(self.folder, self.weights_file) and card.is_file() and json.loads(card.read_text())["phantom"]
 
     def preprocessing(self) -> Callable:
         """The config's transform: ``{"image": path}`` -> the same with a (channel, x, y, z) tensor and its affine."""
@@ -104,9 +99,18 @@ def open_bundle(
     folder = shelf.find(shelf.BUNDLES, "bundle", ref)
     if not (folder / "configs" / "inference.json").is_file():
         raise RequestError(f"{folder} is no bundle: it has no configs/inference.json")
+    if not variants(folder):
+        raise RequestError(f"{folder} has no variants: at least configs/variants/demo.json is needed, {{}} will do")
+    if variant is not None:
+        _check_variant(folder, variant)
     file = _weights_file(folder, weights, f"{variant or 'demo'}-{dataset}")
     chosen = variant or _variant_of_set(folder, file) or fitting_variant(folder, file, dataset)
     return _assemble(folder, chosen, file, merged_config(folder, chosen, _weights_set(folder, file, chosen, dataset)))
+
+
+def _check_variant(folder: Path, variant: str) -> None:
+    if variant not in variants(folder):
+        raise not_found("variant", variant, f"the bundle {folder.name}", variants(folder))
 
 
 def _weights_set(folder: Path, file: Path, variant: str, dataset: str) -> str:
@@ -120,19 +124,19 @@ def _is_set(folder: Path, file: Path) -> bool:
 
 def merged_config(folder: Path, variant: str, weights_set: str | None) -> dict:
     """The config of a variant, with the overlay of a weights set where there is one, before any `$` is evaluated."""
-    if variant not in variants(folder):
-        raise not_found("variant", variant, f"the bundle {folder.name}", variants(folder))
+    _check_variant(folder, variant)
     configs = folder / "configs"
     files = [configs / "inference.json", configs / "variants" / f"{variant}.json"]
     overlay = configs / "weights" / f"{weights_set}.json"
     if weights_set and overlay.is_file():
         files.append(overlay)
+    for file in files:
+        read_json(file)
     try:
         return ConfigParser.load_config_files([str(file) for file in files])
-    except (OSError, ValueError, KeyError) as error:
-        raise RequestError(
-            f"the config of {folder.name} ({', '.join(f.name for f in files)}) is damaged: {error}"
-        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        names = ", ".join(file.name for file in files)
+        raise RequestError(f"the config of {folder.name} cannot be merged from {names}: {_last_line(error)}") from error
 
 
 def fitting_variant(folder: Path, file: Path, dataset: str = "btcv-phantom") -> str:
@@ -144,7 +148,7 @@ def fitting_variant(folder: Path, file: Path, dataset: str = "btcv-phantom") -> 
     tensors, reasons = checkpoints.read(file), {}
     for name in variants(folder):
         config = merged_config(folder, name, _weights_set(folder, file, name, dataset))
-        reasons[name] = checkpoints.misfit(empty_network(config), tensors)
+        reasons[name] = checkpoints.fit(empty_network(config), tensors, _key_maps(config)).problem
     fitting = [name for name, reason in reasons.items() if not reason]
     if len(fitting) == 1:
         return fitting[0]
@@ -153,7 +157,7 @@ def fitting_variant(folder: Path, file: Path, dataset: str = "btcv-phantom") -> 
             f"{file} fits several variants of {folder.name}: {', '.join(fitting)}; choose with --variant"
         )
     told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-    raise RequestError(f"{file} fits no variant of {folder.name}. {told}")
+    raise RequestError(f"{file} fits no variant of {folder.name} ({told})")
 
 
 def _variant_of_set(folder: Path, file: Path) -> str | None:
@@ -168,8 +172,16 @@ def _weights_file(folder: Path, weights: str | Path | None, default: str) -> Pat
     name = default if weights is None else str(weights)
     if name in sets:
         return models / f"{name}.safetensors"
-    if weights is not None and Path(weights).expanduser().is_file():
-        return Path(weights).expanduser().resolve()
+    if weights is not None:
+        path = Path(weights).expanduser()
+        hidden = obstacle(path)
+        if path.is_dir():
+            there = ", ".join(sorted(file.name for file in path.iterdir() if file.suffix in _SUFFIXES)) or "none"
+            raise RequestError(f"the weights {path} are a folder; name the file in it; there is: {there}")
+        if not hidden:
+            return path.resolve()
+        if hidden != "is missing":
+            raise RequestError(f"the weights {path} cannot be used: the file {hidden}")
     raise not_found("weights", name, f"{models} or as a file", sets)
 
 
@@ -178,17 +190,7 @@ def _assemble(folder: Path, variant: str, file: Path, config: dict) -> Bundle:
         lacks = " and ".join(config["unknown"])
         why = config.get("unknown_why", "")
         raise RequestError(f"the variant {variant} of {folder.name} cannot be run: {lacks} unknown. {why}".rstrip())
-    try:
-        intensity, window = config["intensity"], window_of(config)
-        parts = (
-            tuple(config["labels"]),
-            Intensity(intensity["unit"], float(intensity["per_value"])),
-            config["restore"],
-        )
-    except KeyError as error:
-        raise RequestError(f"the config of {folder.name}, variant {variant}, has no {error}") from error
-    if parts[2] not in RESTORES:
-        raise not_found("restore", parts[2], f"the config of {folder.name}", list(RESTORES))
+    settings = settings_of(config, f"the config of {folder.name}, variant {variant}")
     return Bundle(
         folder.name,
         folder,
@@ -196,19 +198,23 @@ def _assemble(folder: Path, variant: str, file: Path, config: dict) -> Bundle:
         file.stem if _is_set(folder, file) else file.name,
         file,
         file_sha256(file),
-        _channels(folder),
-        *parts,
-        window,
+        channels_of(folder),
+        settings.labels,
+        settings.intensity,
+        settings.restore,
+        settings.window,
         json.dumps(config, sort_keys=True),
+        _key_map(config, file),
     )
 
 
-def _channels(folder: Path) -> int:
-    try:
-        metadata = json.loads((folder / "configs" / "metadata.json").read_text())
-        return metadata["network_data_format"]["inputs"]["image"]["num_channels"]
-    except (OSError, ValueError, KeyError) as error:
-        raise RequestError(f"{folder}/configs/metadata.json does not say how many channels an image has") from error
+def _key_maps(config: dict) -> tuple[KeyMap, ...]:
+    return read_key_maps(config.get("key_maps"))
+
+
+def _key_map(config: dict, file: Path) -> str:
+    maps = _key_maps(config)
+    return checkpoints.fit(empty_network(config), checkpoints.read(file), maps).key_map if maps else ""
 
 
 def build_network(config: dict) -> torch.nn.Module:
@@ -217,7 +223,10 @@ def build_network(config: dict) -> torch.nn.Module:
     Raises:
         RequestError: the config names a class that is not there, or arguments that it does not take.
     """
-    return _parse(config, "network_def")
+    network = _parse(config, "network_def")
+    if not isinstance(network, torch.nn.Module):
+        raise RequestError("the bundle's config cannot make its 'network_def': it is no network, a torch.nn.Module")
+    return network
 
 
 def empty_network(config: dict) -> torch.nn.Module:
@@ -245,7 +254,10 @@ def parse_preprocessing(config: dict) -> Callable:
     Raises:
         RequestError: as :func:`build_network`.
     """
-    return _parse(config, "preprocessing")
+    transform = _parse(config, "preprocessing")
+    if not callable(transform):
+        raise RequestError("the bundle's config cannot make its 'preprocessing': it is no transform")
+    return transform
 
 
 def _parse(config: dict, name: str) -> Any:
@@ -255,12 +267,9 @@ def _parse(config: dict, name: str) -> Any:
         cause = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        raise RequestError(f"the bundle's config cannot make its '{name}': {cause}") from error
+        raise RequestError(f"the bundle's config cannot make its '{name}': {_last_line(cause)}") from error
 
 
-def window_of(config: dict) -> Window:
-    """The sliding window of a merged config."""
-    inferer = config["inferer"]
-    return Window(
-        tuple(inferer["roi_size"]), inferer["overlap"], inferer.get("mode", "constant"), inferer["sw_batch_size"]
-    )
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].rstrip(".")[:300] if lines else type(error).__name__

@@ -6,15 +6,18 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from medquanbench.values import Recipe, RequestError, RunError
+from medquanbench.stop import stoppable
+from medquanbench.values import Recipe, RequestError, RunError, not_found
 
 _PRECISION = re.compile(r"--(w\d+a\d+)(?:=(.*))?")
 
 # The names of medquanbench.quant.POLICIES, which cannot be asked here: it loads torch, and --help must not wait for it.
 POLICIES = ("per-channel", "per-tensor", "adaptive", "per-voxel")
+DEVICES = ("cpu", "cuda")
 
 _EPILOG = """\
 precisions:
@@ -28,9 +31,43 @@ examples:
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence, as all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(message.removeprefix("argument ").replace("expected one argument", "a value is needed"))
+
+    def parse_args(self, args: Sequence[str]) -> argparse.Namespace:
+        parsed, unknown = self.parse_known_args(args)
+        if unknown:
+            flags = [flag for action in self._actions for flag in action.option_strings if flag != "-h"]
+            raise not_found("flag", unknown[0], "eval", [*flags, "--wNaM"])
+        return parsed
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number") from None
+
+
+def _device(text: str) -> str:
+    if text not in DEVICES:
+        raise argparse.ArgumentTypeError(f"no device '{text}'; there is: {', '.join(DEVICES)}")
+    return text
+
+
 def parser() -> argparse.ArgumentParser:
     """The arguments beside the precision flags."""
-    p = argparse.ArgumentParser(
+    p = _Parser(
         prog="python -m medquanbench.eval",
         epilog=_EPILOG.format(policies=", ".join(POLICIES)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -49,21 +86,26 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--data-root", metavar="DIR", help="folder of a real dataset's files")
     p.add_argument("--split", default="test", help="split of the dataset (default: test)")
-    p.add_argument("--cases", type=int, metavar="N", help="only the first N cases of the split")
+    p.add_argument("--cases", type=_whole, metavar="N", help="only the first N cases of the split")
     p.add_argument(
         "--keep", action="append", default=[], metavar="GLOB", help="layers that stay float; * crosses dots; repeats"
     )
     p.add_argument(
         "--input-bits",
-        type=int,
+        type=_whole,
         metavar="N",
         help="bits of the image entering the first layer (default: as the layers)",
     )
     p.add_argument(
-        "--margin", type=float, metavar="D", help="non-inferiority margin in DSC (default: 0.002 at 8 bits, else 0.01)"
+        "--margin",
+        type=_number,
+        metavar="D",
+        help="non-inferiority margin in DSC (default: 0.002 at 8 bits, else 0.01)",
     )
-    p.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap (default: 0)")
-    p.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where the network runs (default: cpu)")
+    p.add_argument("--seed", type=_whole, default=0, metavar="N", help="seed of the bootstrap (default: 0)")
+    p.add_argument(
+        "--device", default="cpu", type=_device, metavar="cpu|cuda", help="where the network runs (default: cpu)"
+    )
     p.add_argument("--out", metavar="DIR", help="output folder (default: runs/BUNDLE-VARIANT-DATASET-KEY)")
     p.add_argument("--save-predictions", action="store_true", help="keep the label maps, as compressed NIfTI")
     return p
@@ -96,7 +138,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         precisions, rest = recipes(argv)
-        return _evaluate(parser().parse_args(rest), precisions, argv)
+        with stoppable() as check_stop:
+            return _evaluate(parser().parse_args(rest), precisions, argv, Progress(check_stop))
     except RequestError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -104,19 +147,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"failed: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"failed: {error}; what was finished is kept", file=sys.stderr)
+        # One that names a file is about a path that was asked for; else a device, a disk or a pipe failed.
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{'error' if where else 'failed'}: {where}{error.strerror}; what was finished is kept", file=sys.stderr)
+        return 2 if where else 1
+    except (MemoryError, RuntimeError) as error:
+        from medquanbench.device import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        print("failed: there is not enough memory; what was finished is kept", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nstopped; what was finished is kept, and the same command goes on from there", file=sys.stderr)
         return 1
 
 
-def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv: list[str]) -> int:
+def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv: list[str], progress: Progress) -> int:
     tail = f" keep({','.join(args.keep)})" * bool(args.keep)
     tail += f" input({args.input_bits})" * (args.input_bits is not None)
     # Before the seconds that importing torch takes.
     asked = [Recipe.parse(f"{bits} {policy}{tail}") for bits, policy in precisions]
-    progress = Progress()
     progress.say("loading")
     from medquanbench.bundle import open_bundle
     from medquanbench.dataset import open_dataset
@@ -141,7 +192,7 @@ def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv:
     )
     folder = Path(args.out) if args.out else plan.default_folder
     progress.clear()
-    print(f"{first_line(plan.runs[0])}\n", flush=True)
+    print(f"{first_line(plan.runs[0], dataset.reference)}\n", flush=True)
     study = carry_out(plan, folder, Conduct(args.device, args.save_predictions, tuple(argv), progress.case))
     progress.clear()
     print(terminal_table(study.report).rstrip())
@@ -152,13 +203,15 @@ def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv:
 class Progress:
     """One line on stderr: what is being done, how far it is, how long it will take. Rewritten on a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, check_stop: Callable[[], None]) -> None:
+        self.check_stop = check_stop
         self.live = sys.stderr.isatty()
         self.told = 0.0
         self.began, self.first = 0.0, -1
 
     def say(self, text: str) -> None:
         """Show a line; off a terminal at most one in ten seconds."""
+        self.check_stop()
         if self.live:
             print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
         elif time.monotonic() - self.told > 10:

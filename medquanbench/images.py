@@ -10,7 +10,8 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from medquanbench.files import write_whole
+from medquanbench.files import is_whole_gzip, write_whole
+from medquanbench.nifti_header import by, read_header
 from medquanbench.values import RequestError
 
 
@@ -43,40 +44,41 @@ class Image:
     grid: Grid
 
 
-def open_nifti(file: Path) -> nibabel.spatialimages.SpatialImage:
-    """Open a NIfTI file and look at its header.
+def _read(file: Path) -> tuple[np.ndarray, Grid]:
+    header = read_header(file)
+    try:
+        values = np.asarray(nibabel.load(file).dataobj)
+    except MemoryError:
+        raise RequestError(f"{file} with its {by(header.shape)} voxels needs more memory than there is") from None
+    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
+        promise = f"not all of the {by(header.shape)} voxels that its header promises can be read"
+        raise RequestError(f"{file} is damaged or cut off: {promise}") from error
+    return values, Grid(header.shape, header.affine)
+
+
+def check_whole(file: Path) -> None:
+    """Compare a compressed file with its own checksum, which no reader of images does.
 
     Raises:
-        RequestError: it is missing, unreadable, not three-dimensional, or empty.
+        RequestError: it is damaged or cut off.
     """
-    try:
-        image = nibabel.load(file)
-    except FileNotFoundError:
-        raise RequestError(f"no image file {file}") from None
-    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
-        raise RequestError(f"{file} cannot be read as an image: {error}") from error
-    if len(image.shape) != 3 or 0 in image.shape:
-        raise RequestError(f"{file} has shape {image.shape}; three axes are needed, none of them empty")
-    return image
-
-
-def _read(file: Path) -> tuple[np.ndarray, Grid]:
-    image = open_nifti(file)
-    try:
-        values = np.asarray(image.dataobj)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise RequestError(f"{file} is damaged: {error}") from error
-    return values, Grid(image.shape, image.affine.astype(np.float64))
+    if file.name.lower().endswith(".gz") and not is_whole_gzip(file):
+        raise RequestError(f"{file} is damaged or cut off: its content does not match its checksum")
 
 
 def read_image(file: Path) -> Image:
     """Read an image as it is on disk.
 
     Raises:
-        RequestError: the file cannot be read.
+        RequestError: the file cannot be read, or holds NaN or infinity.
     """
     values, grid = _read(file)
-    return Image(values.astype(np.float32), grid)
+    with np.errstate(over="ignore"):  # told below
+        grey = values.astype(np.float32)
+    n_bad = grey.size - int(np.isfinite(grey).sum()) if values.dtype.kind == "f" else 0
+    if n_bad:
+        raise RequestError(f"{file} holds NaN or infinity in {n_bad} of its {grey.size} voxels")
+    return Image(grey, grid)
 
 
 def read_labels(file: Path) -> LabelMap:
@@ -87,23 +89,37 @@ def read_labels(file: Path) -> LabelMap:
     """
     values, grid = _read(file)
     whole = np.rint(values) if values.dtype.kind == "f" else values
-    if values.dtype.kind not in "fiu" or not np.array_equal(whole, values) or whole.min() < 0 or whole.max() > 65535:
-        raise RequestError(f"{file} is no label map: its values must be whole numbers from 0 to 65535")
+    # NaN equals nothing, itself included.
+    if not np.array_equal(whole, values) or whole.min() < 0 or whole.max() > 65535:
+        first = values[(whole != values) | (values < 0) | (values > 65535)][0]
+        raise RequestError(
+            f"{file} is no label map: it holds {first:g}; its values must be whole numbers from 0 to 65535"
+        )
     return LabelMap(np.ascontiguousarray(whole.astype(np.uint16)), grid)
 
 
 def grid_of(file: Path) -> Grid:
-    """The grid of an image file, from its header alone."""
-    image = open_nifti(file)
-    return Grid(image.shape, image.affine.astype(np.float64))
+    """The grid of an image file, from its header alone.
+
+    Raises:
+        RequestError: see :func:`medquanbench.nifti_header.read_header`.
+    """
+    header = read_header(file)
+    return Grid(header.shape, header.affine)
 
 
-def same_grid(one: Grid, other: Grid, tolerance_mm: float = 0.01) -> bool:
-    """True where shapes are equal and no corner of the volume lies more than the tolerance apart."""
+def grid_difference(one: Grid, other: Grid, tolerance_mm: float = 0.01) -> str:
+    """In what two grids differ, in words; empty where shapes are equal and no corner lies further apart than that."""
     if one.shape != other.shape:
-        return False
+        return f"{by(one.shape)} and {by(other.shape)} voxels"
     corners = np.array([[i * (n - 1) for i, n in zip(bits, one.shape)] + [1] for bits in np.ndindex(2, 2, 2)])
-    return float(np.abs(corners @ (one.affine - other.affine).T).max()) <= tolerance_mm
+    apart_mm = float(np.abs(corners @ (one.affine - other.affine).T).max())
+    return "" if apart_mm <= tolerance_mm else f"their affines lay the same voxel up to {apart_mm:.3g} mm apart"
+
+
+def same_grid(one: Grid, other: Grid) -> bool:
+    """True where two grids do not differ."""
+    return not grid_difference(one, other)
 
 
 def write_nifti(array: np.ndarray, affine: np.ndarray, file: Path) -> None:

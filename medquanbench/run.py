@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +17,15 @@ import torch
 from medquanbench import __version__, quant
 from medquanbench.bundle import Bundle
 from medquanbench.dataset import Dataset
+from medquanbench.device import is_out_of_memory
 from medquanbench.files import file_sha256
 from medquanbench.parts import Parts
 from medquanbench.scene import Frame, cut
 from medquanbench.tasks import TASKS
-from medquanbench.values import Case, CaseResult, Receipt, Recipe, Record, Run
+from medquanbench.values import Case, CaseResult, Receipt, Recipe, Record, RequestError, Run, RunError
 
-_RECEIPT = ".receipt"  # no case may have a name with a leading dot
+# No case may have a name with a leading dot.
+_RECEIPT, _ANSWER = ".receipt", ".answer.{case}"
 _NOT_IN_KEY = ("device", "bundle_root", "dataset_dir", "output_dir")  # where and how, not what
 
 
@@ -59,6 +63,13 @@ def case_sha256(case: Case) -> tuple[str, ...]:
     return tuple(map(file_sha256, case.files))
 
 
+def config_in_key(bundle: Bundle) -> dict:
+    """The part of a bundle's config that a score may depend on."""
+    config = {key: value for key, value in json.loads(bundle.config).items() if key not in _NOT_IN_KEY}
+    config["inferer"] = {key: value for key, value in config["inferer"].items() if key != "sw_batch_size"}
+    return config
+
+
 def plan_run(
     bundle: Bundle, dataset: Dataset, split: str, sums: dict[str, tuple[str, ...]], recipe: Recipe, seed: int
 ) -> Run:
@@ -67,13 +78,11 @@ def plan_run(
     Args:
         sums: case name -> checksums of its files, in the order of evaluation.
     """
-    config = {key: value for key, value in json.loads(bundle.config).items() if key not in _NOT_IN_KEY}
-    config["inferer"] = {key: value for key, value in config["inferer"].items() if key != "sw_batch_size"}
     parts = [
         __version__,
         bundle.weights_sha256,
         dataset.card_sha256,
-        config,
+        config_in_key(bundle),
         list(sums.items()),
         str(recipe),
         split,
@@ -121,17 +130,45 @@ def _is_framed(job: Job, case: Case) -> bool:
     return job.frame is not None and job.frame.case == case.name
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """A saved answer: the file's name in its folder, and its checksum."""
+
+    file: str
+    sha256: str
+
+
 def _finished(run: Run, job: Job, case: Case, parts: Parts) -> _Finished | None:
-    """What is on disk of a case; None where anything that is wanted of it is missing."""
+    """What is on disk of a case; None where anything that is wanted of it is missing or damaged."""
     result = parts.read(CaseResult, case.name)
     slice_ = parts.read_slice(case.name) if _is_framed(job, case) else None
     lacks_slice = slice_ is None and _is_framed(job, case)
-    lacks_answer = job.predictions is not None and not any(_answer_file(run, job, case).parent.glob(f"{case.name}.*"))
-    return None if result is None or lacks_slice or lacks_answer else _Finished(result, slice_)
+    if result is None or result.case != case.name or lacks_slice or not _has_answer(run, job, case, parts):
+        return None
+    return _Finished(result, slice_)
 
 
-def _answer_file(run: Run, job: Job, case: Case) -> Path:
-    return job.predictions / str(run.recipe).replace(" ", "_").replace("*", "x") / case.name
+def _has_answer(run: Run, job: Job, case: Case, parts: Parts) -> bool:
+    """True where the answer is not wanted, or is there as it was saved."""
+    if job.predictions is None:
+        return True
+    kept = parts.read(_Kept, _ANSWER.format(case=case.name))
+    file = job.predictions / answers_folder(run) / kept.file if kept else None
+    return file is not None and file.is_file() and file_sha256(file) == kept.sha256
+
+
+def _keep_answer(run: Run, job: Job, case: Case, answer: Any, parts: Parts) -> None:
+    if job.predictions is None:
+        return
+    file = TASKS[job.dataset.task].save(answer, job.predictions / answers_folder(run) / case.name)
+    parts.write(_Kept(file.name, file_sha256(file)), _ANSWER.format(case=case.name))
+
+
+def answers_folder(run: Run) -> str:
+    """The folder of a run's saved answers: its recipe; where that loses characters, the key tells recipes apart."""
+    text = str(run.recipe).replace(" ", "_")
+    name = re.sub(r"[^\w.,=+()-]", "_", text)[:120]
+    return name if name == text else f"{name}-{run.key[:8]}"
 
 
 def _prepare(run: Run, job: Job) -> tuple[torch.nn.Module, Receipt]:
@@ -139,24 +176,51 @@ def _prepare(run: Run, job: Job) -> tuple[torch.nn.Module, Receipt]:
     # One window of noise shows which layers run and what their inputs look like: the receipt hangs on no image.
     generator = torch.Generator().manual_seed(0)
     probe = torch.randn((1, job.bundle.channels, *job.bundle.window.size), generator=generator).to(job.device)
-    executed = quant.executed_layers(float_network, probe)
+    executed = _executed(float_network, probe, job.bundle)
     network, receipt = quant.quantize(float_network, run.recipe)
     with torch.inference_mode():
-        network(probe)
+        _check_answer(network(probe), job.bundle)
     quant.take_image_step(network)
     receipt = quant.audit(network, receipt, executed)
     return network, receipt
 
 
+def _executed(network: torch.nn.Module, probe: torch.Tensor, bundle: Bundle) -> frozenset[str]:
+    try:
+        return quant.executed_layers(network, probe)
+    except Exception as error:  # a network comes from a config: anything may come out of it
+        if isinstance(error, (RequestError, RunError)) or is_out_of_memory(error):
+            raise
+        size = " x ".join(map(str, bundle.window.size))
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RequestError(
+            f"the network of {bundle.name}, variant {bundle.variant}, cannot take a window of {size} voxels and "
+            f"{bundle.channels} channels: {reason[:200]}"
+        ) from error
+
+
+def _check_answer(answer: object, bundle: Bundle) -> None:
+    wanted = (1, len(bundle.labels), *bundle.window.size)
+    if not isinstance(answer, torch.Tensor) or tuple(answer.shape) != wanted:
+        there = " x ".join(map(str, answer.shape)) if isinstance(answer, torch.Tensor) else "no tensor"
+        raise RequestError(
+            f"the network of {bundle.name}, variant {bundle.variant}, answers a window with {there}; its config has "
+            f"{len(bundle.labels)} labels, which needs {' x '.join(map(str, wanted))}"
+        )
+
+
 def _one_case(run: Run, job: Job, network: torch.nn.Module, case: Case, parts: Parts) -> _Finished:
     task, began = TASKS[job.dataset.task], time.perf_counter()
-    answer = task.answer(network, job.bundle, case, job.device)
-    measured = task.measure(answer, case, job.dataset)
+    try:
+        answer = task.answer(network, job.bundle, case, job.device)
+        measured = task.measure(answer, case, job.dataset, task.targets(job.bundle, job.dataset))
+    except RequestError as error:
+        kept = "; what was finished is kept" * (job.parts is not None)
+        raise RequestError(f"{error} (case {case.name}){kept}") from error
     step, seconds = quant.take_image_step(network), time.perf_counter() - began
     result = CaseResult(case.name, measured.spacing_mm, measured.targets, step, seconds)
-    if job.predictions is not None:
-        task.save(answer, _answer_file(run, job, case))
+    _keep_answer(run, job, case, answer, parts)
     slice_ = cut(answer, job.frame) if _is_framed(job, case) else None
     parts.write_slice(slice_, case.name)
-    parts.write(result, case.name)
+    parts.write(result, case.name)  # last: it says that the case is finished
     return _Finished(result, slice_)

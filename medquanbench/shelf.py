@@ -52,9 +52,17 @@ def names(shelf_name: str, suffix: str = "") -> tuple[str, ...]:
 
 
 def cache() -> Path:
-    """The folder for made and fetched files: ``MEDQUANBENCH_CACHE``, or the user's cache folder. Made when missing."""
+    """The folder for made and fetched files: ``MEDQUANBENCH_CACHE``, or the user's cache folder. Made when missing.
+
+    Raises:
+        RequestError: it cannot be made.
+    """
     given = os.environ.get("MEDQUANBENCH_CACHE")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = Path(given).expanduser() if given else base / "medquanbench"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = f"the cache folder {folder} cannot be made: {error.strerror}"
+        raise RequestError(f"{what}; MEDQUANBENCH_CACHE names another") from error
     return folder

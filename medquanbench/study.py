@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,11 @@ from medquanbench.report.model import Scene, StudyReport
 from medquanbench.report.tables import cases_csv, results_csv
 from medquanbench.run import Job, Outcome, execute
 from medquanbench.scene import Frame, frame
+from medquanbench.study_folder import claimed
 from medquanbench.study_plan import Conduct, Plan, prepare
 from medquanbench.study_record import facts, notes, record_json
 from medquanbench.tasks import TASKS
-from medquanbench.values import Recipe, Record, RequestError, Row
+from medquanbench.values import Recipe, Record, Row
 
 
 @dataclass(frozen=True)
@@ -72,35 +72,16 @@ def carry_out(plan: Plan, folder: Path | None, conduct: Conduct) -> Study:
     """Run what is not finished yet and write the four outputs.
 
     Raises:
-        RequestError: the folder belongs to another study.
+        RequestError: the folder belongs to another study, or another command is at work in it.
         RunError: a run failed; what was finished is kept.
     """
-    _claim(folder, plan)
-    shown = frame(plan.cases[0])
-    outcomes = tuple(_run(plan, number, folder, shown, conduct) for number in range(len(plan.runs)))
-    study = _study(plan, outcomes, shown)
-    if folder is not None:
-        _write(plan, study, folder, conduct)
-    return study
-
-
-def _claim(folder: Path | None, plan: Plan) -> None:
-    if folder is None:
-        return
-    file = folder / "study.json"
-    mine = {"study": plan.key, "recipes": [str(run.recipe) for run in plan.runs]}
-    try:
-        there = json.loads(file.read_text()) if file.is_file() else mine
-        if there["study"] != plan.key:
-            raise RequestError(
-                f"{folder} belongs to another study ({', '.join(there['recipes'])}; key {there['study'][:8]}, "
-                f"asked for: {', '.join(mine['recipes'])}; key {plan.key[:8]}); choose another --out"
-            )
-        write_whole(file, json.dumps(mine, indent=1).encode())
-    except OSError as error:
-        raise RequestError(f"{folder} cannot be written: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError):
-        raise RequestError(f"{file} is damaged, so that it cannot be told whose folder this is") from None
+    with claimed(folder, plan):
+        shown = frame(plan.cases[0], plan.targets)
+        outcomes = tuple(_run(plan, number, folder, shown, conduct) for number in range(len(plan.runs)))
+        study = _study(plan, outcomes, shown)
+        if folder is not None:
+            _write(plan, study, folder, conduct)
+        return study
 
 
 def _run(plan: Plan, number: int, folder: Path | None, shown: Frame, conduct: Conduct) -> Outcome:
@@ -132,12 +113,13 @@ def _study(plan: Plan, outcomes: tuple[Outcome, ...], shown: Frame) -> Study:
         phantom=dataset.phantom is not None,
         facts=facts(plan),
         rows=rows,
-        label_names=tuple((label.index, label.name) for label in dataset.labels),
+        label_names=tuple((label.index, label.name) for label in plan.targets.labels),
         tolerances=dataset.tolerance_source,
         intensity_unit=bundle.intensity.unit,
         intensity_per_value=bundle.intensity.per_value,
         scene=scene,
-        notes=notes(rows),
+        notes=notes(plan, rows),
+        reference_origin=dataset.reference,
     )
     return Study(plan.key, rows, report)
 

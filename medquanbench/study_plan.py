@@ -12,8 +12,8 @@ from medquanbench import quant
 from medquanbench.bundle import Bundle
 from medquanbench.dataset import Dataset
 from medquanbench.run import case_sha256, plan_run
-from medquanbench.tasks import TASKS
-from medquanbench.values import Case, Recipe, RequestError, Run
+from medquanbench.tasks import TASKS, Targets
+from medquanbench.values import Case, Recipe, RequestError, Run, not_found
 
 TABLE_1 = tuple(f"{bits} {policy}" for bits in ("w8a8", "w4a4") for policy in ("per-channel", "per-tensor", "adaptive"))
 """The block of the paper's Table 1, beside the reference."""
@@ -32,6 +32,11 @@ class Plan:
     margin: float | None
     seed: int
     key: str
+
+    @property
+    def targets(self) -> Targets:
+        """What is scored."""
+        return TASKS[self.dataset.task].targets(self.bundle, self.dataset)
 
     @property
     def default_folder(self) -> Path:
@@ -71,11 +76,17 @@ def prepare(
     wanted = _recipes(recipes)
     if margin is not None and not 0 < margin < 1:
         raise RequestError(f"the margin is {margin}; a DSC difference above 0 and below 1 is needed")
-    TASKS[dataset.task].check(bundle, dataset)
+    if not 0 <= seed < 2**32:
+        raise RequestError(f"the seed is {seed}; a whole number from 0 to {2**32 - 1} is needed")
+    if dataset.task not in TASKS:
+        raise not_found("task", dataset.task, f"the card of {dataset.name}", list(TASKS))
+    TASKS[dataset.task].targets(bundle, dataset)
     network = bundle.network()
     for recipe in wanted:
         quant.check(network, recipe)
+    bundle.preprocessing()
     chosen = _choose(dataset, split, cases, progress)
+    _look_at(chosen, bundle, dataset, progress or (lambda text: None))
     sums = {case.name: case_sha256(case) for case in chosen}
     runs = tuple(plan_run(bundle, dataset, split, sums, recipe, seed) for recipe in wanted)
     key = hashlib.sha256(json.dumps([[run.key for run in runs], margin]).encode()).hexdigest()
@@ -95,6 +106,33 @@ def _choose(
     dataset: Dataset, split: str, count: int | None, progress: Callable[[str], None] | None
 ) -> tuple[Case, ...]:
     names = dataset.names(split)
+    if not names:
+        raise RequestError(f"the split '{split}' of {dataset.name} has no cases")
     if count is not None and not 1 <= count <= len(names):
         raise RequestError(f"{count} cases are asked for; the split '{split}' of {dataset.name} has {len(names)}")
     return dataset.cases(split, count, progress)
+
+
+def _look_at(cases: tuple[Case, ...], bundle: Bundle, dataset: Dataset, progress: Callable[[str], None]) -> None:
+    """Look at the files of all cases before anything is computed: all headers first, in a moment, then all voxels."""
+    task = TASKS[dataset.task]
+    for case in cases:
+        if len(case.inputs) != bundle.channels:
+            raise RequestError(
+                f"{bundle.name} takes {bundle.channels} images a case; the case {case.name} of {dataset.name} has "
+                f"{len(case.inputs)}"
+            )
+    _refuse([problem for case in cases for problem in task.headers(case)], dataset)
+    problems = []
+    for number, case in enumerate(cases, 1):
+        progress(f"looking at the images of case {number}/{len(cases)}")
+        problems.extend(task.voxels(case, dataset))
+    _refuse(problems, dataset)
+
+
+def _refuse(problems: list[str], dataset: Dataset) -> None:
+    if len(problems) == 1:
+        raise RequestError(problems[0])
+    if problems:
+        first = "; ".join(problems[:3])
+        raise RequestError(f"{len(problems)} files of {dataset.name} are wrong, first {first}")

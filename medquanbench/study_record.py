@@ -12,7 +12,6 @@ import sys
 import torch
 
 from medquanbench import __version__
-from medquanbench.dataset import Dataset
 from medquanbench.metrics import METRICS
 from medquanbench.study_plan import Conduct, Plan
 from medquanbench.tasks import TASKS
@@ -28,18 +27,22 @@ _PACKAGES = (
     "safetensors",
     "surface-distance",
 )
+_LISTED = 5
+"""Names that a note lists; the record and the facts list all."""
 
 
 def facts(plan: Plan) -> tuple[Fact, ...]:
     """The lines under "what was run" of a report."""
     bundle, dataset, window = plan.bundle, plan.dataset, plan.bundle.window
     size = " x ".join(map(str, window.size))
-    source = f"made by the generator {dataset.phantom}" if dataset.phantom else dataset.source
+    by_map = f", keys of another version, read by the key map {bundle.key_map}" if bundle.key_map else ""
+    source = f"made by the generator {dataset.phantom}" if dataset.phantom else " ".join(dataset.source.split())
     return (
         Fact("Bundle", f"{bundle.name}, variant {bundle.variant}"),
-        Fact("Weights", f"{bundle.weights} (SHA-256 {bundle.weights_sha256[:16]})"),
+        Fact("Weights", f"{bundle.weights} (SHA-256 {bundle.weights_sha256[:16]}){by_map}"),
         Fact("Dataset", f"{dataset.title} ({dataset.name}, card version {dataset.version}), {source}"),
         Fact("Licence of the data", " ".join(f"{dataset.licence}. {dataset.citation}".split())),
+        *_matching(plan),
         Fact("Cases", f"{len(plan.sums)} of split '{plan.split}'"),
         Fact("Sliding window", f"{size} voxels, overlap {window.overlap:g}, {window.mode} blending"),
         Fact("Answer", "largest logit, carried to the image's own grid by nearest neighbour"),
@@ -48,8 +51,49 @@ def facts(plan: Plan) -> tuple[Fact, ...]:
     )
 
 
-def notes(rows: tuple[Row, ...]) -> tuple[str, ...]:
+def _matching(plan: Plan) -> tuple[Fact, ...]:
+    """What the reference is and which names were matched with which, where a card says so."""
+    dataset, targets = plan.dataset, plan.targets
+    mapped = ", ".join(f"{structure} as {output}" for structure, output in dataset.label_map)
+    lines = (
+        ("Reference", dataset.reference),
+        ("Structures as outputs", mapped),
+        ("Structures mapped to no output (background)", ", ".join(targets.unmapped)),
+        ("Outputs without a structure (background)", ", ".join(targets.unasked)),
+    )
+    return tuple(Fact(name, text) for name, text in lines if text)
+
+
+def notes(plan: Plan, rows: tuple[Row, ...]) -> tuple[str, ...]:
     """What a reader of the table must know beside it."""
+    return (*_road_note(plan), *_mapping_notes(plan), *_presence_note(rows))
+
+
+def _road_note(plan: Plan) -> tuple[str, ...]:
+    if plan.dataset.phantom or not plan.bundle.trained_on_phantoms:
+        return ()
+    return (f"The weights {plan.bundle.weights} were trained on phantoms: scores on real images only show that the "
+            "road works.",)  # fmt: skip
+
+
+def _mapping_notes(plan: Plan) -> tuple[str, ...]:
+    dataset, targets, found = plan.dataset, plan.targets, []
+    if targets.unmapped:
+        count = f"{len(targets.unmapped)} of {len(dataset.labels)} structures of {dataset.name}"
+        found.append(f"{count} are mapped to no output and count as background: {_listed(targets.unmapped)}.")
+    if targets.unasked:
+        count = f"{len(targets.unasked)} of {len(plan.bundle.labels) - 1} outputs of {plan.bundle.name}"
+        found.append(f"{count} stand for no structure and count as background: {_listed(targets.unasked)}.")
+    return tuple(found)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    if len(names) <= _LISTED:
+        return ", ".join(names)
+    return ", ".join(names[:_LISTED]) + f", and {len(names) - _LISTED} more (record.json and report.html list all)"
+
+
+def _presence_note(rows: tuple[Row, ...]) -> tuple[str, ...]:
     counts = [(row.record.count(Presence.HALLUCINATED), row.record.count(Presence.LOST)) for row in rows]
     if not any(map(any, counts)):
         return ()
@@ -74,6 +118,7 @@ def record_json(plan: Plan, conduct: Conduct, rows: tuple[Row, ...]) -> str:
             "variant": bundle.variant,
             "weights": bundle.weights,
             "weights_sha256": bundle.weights_sha256,
+            "key_map": bundle.key_map,
             "config": json.loads(bundle.config),
         },
         "dataset": {
@@ -81,10 +126,14 @@ def record_json(plan: Plan, conduct: Conduct, rows: tuple[Row, ...]) -> str:
             "version": dataset.version,
             "phantom": dataset.phantom,
             "licence": dataset.licence,
+            "reference": dataset.reference or None,
+            "label_map": dict(dataset.label_map) or None,
+            "unmapped_structures": list(plan.targets.unmapped),
+            "outputs_without_structure": list(plan.targets.unasked),
             "card_sha256": dataset.card_sha256,
             "case_sha256": {name: list(sums) for name, sums in plan.sums},
         },
-        "conventions": _conventions(dataset),
+        "conventions": _conventions(plan),
         "versions": dict(versions()),
         "results": [_result(row) for row in rows],
         "times": {str(row.record.run.recipe): {c.case: c.seconds for c in row.record.cases} for row in rows},
@@ -94,12 +143,12 @@ def record_json(plan: Plan, conduct: Conduct, rows: tuple[Row, ...]) -> str:
     return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
 
 
-def _conventions(dataset: Dataset) -> dict:
-    names = TASKS[dataset.task].metrics
+def _conventions(plan: Plan) -> dict:
+    names = TASKS[plan.dataset.task].metrics
     return {
         "metrics": {name: METRICS[name].definition for name in names},
-        "tolerance_mm": {label.name: label.tolerance_mm for label in dataset.labels},
-        "tolerance_source": dataset.tolerance_source,
+        "tolerance_mm": {label.name: label.tolerance_mm for label in plan.targets.labels},
+        "tolerance_source": plan.dataset.tolerance_source,
         "spacing": "the reference's own voxel spacing, on the image's own grid",
         "empty": {presence.name.lower(): presence.value for presence in Presence},
         "mean": "over counted labels of a case, then over cases",

@@ -24,7 +24,8 @@ import torch
 from monai.losses import DiceCELoss
 
 from medquanbench import __version__, shelf, weights
-from medquanbench.bundle import Window, build_network, merged_config, parse_preprocessing, window_of
+from medquanbench.bundle import build_network, merged_config, parse_preprocessing
+from medquanbench.bundle_config import Window, window_of
 from medquanbench.dataset import Dataset, open_dataset
 from medquanbench.files import file_sha256
 from medquanbench.images import read_labels

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from medquanbench import shelf
-from medquanbench.bundle import Intensity, Window, empty_network, fitting_variant, merged_config, open_bundle, variants
+from medquanbench.bundle import empty_network, fitting_variant, merged_config, open_bundle, variants
+from medquanbench.bundle_config import Intensity, Window
 from medquanbench.values import RequestError
 
 BASE = {
@@ -116,7 +117,7 @@ def test_weights_of_another_variant_are_refused(folder):
         open_bundle(folder, variant="wide", weights="demo-btcv-phantom").network()
 
 
-@pytest.mark.parametrize("missing", ["labels", "intensity", "restore", "inferer"])
+@pytest.mark.parametrize("missing", ["labels", "intensity", "restore", "inferer", "network_def", "preprocessing"])
 def test_a_config_without_a_needed_part_is_refused(folder, missing):
     write(folder / "configs/inference.json", {key: value for key, value in BASE.items() if key != missing})
     with pytest.raises(RequestError, match=f"the config of toy, variant demo, has no '{missing}'"):
@@ -132,7 +133,7 @@ def test_an_unknown_way_to_restore_is_refused(folder):
 @pytest.mark.parametrize("content", ["", "{}", '{"network_data_format": {}}'])
 def test_metadata_must_tell_the_channels(folder, content):
     (folder / "configs/metadata.json").write_text(content)
-    with pytest.raises(RequestError, match="metadata.json does not say how many channels"):
+    with pytest.raises(RequestError, match="metadata.json (does not say how many channels|is damaged)"):
         open_bundle(folder)
 
 
@@ -165,6 +166,8 @@ def shaped_like(bundle: str, variant: str, file: Path) -> Path:
         ("swinunetr", "tiny"),
         ("swinunetr", "small"),
         ("swinunetr", "base"),
+        ("unetr", "demo"),
+        ("unetr", "base"),
         ("nnunet", "demo"),
         ("nnunet", "totalsegmentator-organs"),
         ("nnunet", "totalsegmentator-cardiac"),
@@ -196,7 +199,7 @@ def test_a_damaged_config_and_a_class_that_is_not_there_are_sentences(micro_bund
     file = micro_bundle / "configs" / "inference.json"
     good = file.read_text()
     file.write_text(good[:-5])
-    with pytest.raises(RequestError, match="config of micro .* is damaged"):
+    with pytest.raises(RequestError, match=r"inference.json is damaged: it is no JSON at line 1, column \d+"):
         open_bundle(micro_bundle, weights="demo-micro")
     file.write_text(good.replace("monai.networks.blocks.Convolution", "monai.networks.nosuch.Network"))
     with pytest.raises(RequestError, match="cannot make its 'network_def'.*nosuch"):

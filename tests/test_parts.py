@@ -31,6 +31,18 @@ def test_a_damaged_piece_is_no_piece(tmp_path, damage):
     assert parts.read(CaseResult, "a") is None
 
 
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:-1], lambda b: b[:140] + bytes([b[140] ^ 1]) + b[141:], lambda b: b[:-32], lambda b: b""]
+)
+def test_a_damaged_slice_is_no_slice(tmp_path, damage):
+    parts = Parts(tmp_path)
+    parts.write_slice(np.arange(600).reshape(20, 30), "a")
+    file = tmp_path / "a.npy"
+    assert np.array_equal(np.load(file), np.arange(600).reshape(20, 30)), "others read it too"
+    file.write_bytes(damage(file.read_bytes()))
+    assert parts.read_slice("a") is None
+
+
 def test_no_folder_keeps_nothing():
     parts = Parts(None)
     parts.write(RESULT, "a")

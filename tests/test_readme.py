@@ -46,7 +46,7 @@ def test_a_published_table_follows_from_its_cases_and_its_weights(file):
 
 
 @pytest.mark.parametrize(
-    "name", [f"{b}-{d}" for b in ("nnunet", "swinunetr") for d in ("btcv-phantom", "msd-hippocampus")]
+    "name", [f"{b}-{d}" for b in ("nnunet", "swinunetr", "unetr") for d in ("btcv-phantom", "msd-hippocampus")]
 )
 def test_a_published_block_is_that_of_table_1_and_8_bits_cost_next_to_nothing(name):
     with open(ROOT / "docs" / "results" / name / "results.csv", newline="") as handle:

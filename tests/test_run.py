@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
 import torch
 
 from medquanbench import open_bundle, open_dataset
-from medquanbench.run import Job, case_sha256, execute, plan_run
-from medquanbench.values import Recipe
+from medquanbench.run import Job, answers_folder, case_sha256, execute, plan_run
+from medquanbench.tasks import TASKS
+from medquanbench.values import Recipe, RequestError
 
 
-def outcome(bundle, dataset, recipe: str, count: int):
+def outcome(bundle, dataset, recipe: str, count: int, out: Path | None = None):
+    """The outcome of a run, and what it told of its progress; parts and answers are kept in a folder, or not."""
     cases = dataset.cases("test", count)
     sums = {case.name: case_sha256(case) for case in cases}
     run = plan_run(bundle, dataset, "test", sums, Recipe.parse(recipe), 0)
     told: list[tuple[int, int]] = []
-    job = Job(bundle, dataset, cases, "cpu", None, None, None, lambda done, total: told.append((done, total)))
+    parts, answers = (out / "parts", out / "predictions") if out else (None, None)
+    job = Job(bundle, dataset, cases, "cpu", parts, None, answers, lambda done, total: told.append((done, total)))
     return execute(run, job), told
 
 
@@ -50,3 +57,56 @@ def test_fp32_is_a_run_too(micro_bundle, micro_data):
     record = outcome(bundle, dataset, "fp32", 1)[0].record
     assert record.run.recipe.is_reference and record.cases[0].image_step is None
     assert {line.reason for line in record.receipt.lines} == {"reference"}
+
+
+@pytest.fixture
+def bundle(micro_bundle):
+    return open_bundle(micro_bundle, weights="demo-micro")
+
+
+@pytest.fixture
+def dataset(micro_data):
+    return open_dataset(micro_data / "micro.toml", root=micro_data)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(file.read_bytes()[:-9])])
+def test_a_lost_or_damaged_answer_is_made_again(bundle, dataset, tmp_path, damage):
+    outcome(bundle, dataset, "w4a4 adaptive", 3, tmp_path)
+    file = tmp_path / "predictions" / "w4a4_adaptive" / "m2.nii.gz"
+    whole = file.read_bytes()
+    damage(file)
+    assert outcome(bundle, dataset, "w4a4 adaptive", 3, tmp_path)[1] == [(2, 3), (3, 3)]
+    assert file.read_bytes() == whole
+    assert outcome(bundle, dataset, "w4a4 adaptive", 3, tmp_path)[1] == [(3, 3)]
+
+
+def test_the_part_of_another_case_is_no_part(bundle, dataset, tmp_path):
+    outcome(bundle, dataset, "w4a4 adaptive", 3, tmp_path)
+    (folder,) = (tmp_path / "parts").iterdir()
+    (folder / "m3.json").write_bytes((folder / "m2.json").read_bytes())
+    assert outcome(bundle, dataset, "w4a4 adaptive", 3, tmp_path)[1] == [(2, 3), (3, 3)]
+
+
+def test_every_recipe_has_a_folder_of_its_own_for_its_answers(bundle, dataset):
+    globs = ("a.*", "a.?", "a._", "a/b", "a.b", "x" * 300, "x" * 299 + "y")
+    recipes = ["fp32", "w4a4 adaptive", "w4a4 adaptive input(8)", *(f"w4a4 adaptive keep({glob})" for glob in globs)]
+    names = [answers_folder(plan_run(bundle, dataset, "test", {}, Recipe.parse(recipe), 0)) for recipe in recipes]
+    assert names[:3] == ["fp32", "w4a4_adaptive", "w4a4_adaptive_input(8)"]
+    assert len(set(names)) == len(recipes) and all("/" not in name and len(name) < 140 for name in names)
+
+
+def test_an_image_that_fails_later_keeps_the_cases_before_it(bundle, dataset, tmp_path, monkeypatch):
+    task = TASKS["segmentation"]
+
+    def gone(network, bundle, case, device):
+        if case.name == "m3":
+            raise RequestError("the network drive is gone")
+        return task.answer(network, bundle, case, device)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(TASKS, "segmentation", replace(task, answer=gone))
+        with pytest.raises(RequestError, match=r"drive is gone \(case m3\); what was finished is kept$"):
+            outcome(bundle, dataset, "w4a4 adaptive", 4, tmp_path)
+        with pytest.raises(RequestError, match=r"drive is gone \(case m3\)$"):
+            outcome(bundle, dataset, "w4a4 adaptive", 4)
+    assert outcome(bundle, dataset, "w4a4 adaptive", 4, tmp_path)[1] == [(2, 4), (3, 4), (4, 4)]

@@ -43,3 +43,10 @@ def test_cache_follows_the_environment(tmp_path, monkeypatch):
     monkeypatch.delenv("MEDQUANBENCH_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert shelf.cache() == Path(tmp_path / "xdg" / "medquanbench")
+
+
+def test_a_cache_that_cannot_be_made_is_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MEDQUANBENCH_CACHE", str(tmp_path / "file"))
+    with pytest.raises(RequestError, match="cache folder .*file cannot be made: File exists; MEDQUANBENCH_CACHE names"):
+        shelf.cache()

@@ -56,7 +56,7 @@ def test_a_copy_elsewhere_finds_its_variant_and_its_preprocessing(file, tmp_path
     assert (mine.variant, mine.config) == (variant, shipped.config)
 
 
-@pytest.mark.parametrize("name", ["nnunet", "swinunetr"])
+@pytest.mark.parametrize("name", ["nnunet", "swinunetr", "unetr"])
 def test_window_batch_and_threads_change_next_to_nothing(name, phantom_cache):
     """At most 1e-4 of mean DSC in FP32 and W8A8, 2e-3 in W4A4, where a last digit can move a rounding."""
     bundle, dataset = open_bundle(name), open_dataset("btcv-phantom")

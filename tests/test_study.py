@@ -83,12 +83,6 @@ def test_finished_cases_are_not_computed_again(bundle, dataset, tmp_path, monkey
     assert (tmp_path / "o" / "results.csv").read_bytes() == before
 
 
-def test_another_study_may_not_use_the_folder(bundle, dataset, tmp_path):
-    evaluate(bundle, dataset, ["w4a4 adaptive"], out=tmp_path / "o")
-    with pytest.raises(RequestError, match="belongs to another study.*w4a4 adaptive"):
-        evaluate(bundle, dataset, ["w8a8 adaptive"], out=tmp_path / "o")
-
-
 def test_a_damaged_folder_and_one_that_is_a_file_are_sentences(bundle, dataset, tmp_path):
     (tmp_path / "o").mkdir()
     (tmp_path / "o" / "study.json").write_text("{")
@@ -182,5 +176,5 @@ def test_a_label_that_the_card_does_not_know(bundle, dataset):
     values = np.asarray(image.dataobj).copy()
     values[0, 0, 0] = 9
     nibabel.save(nibabel.Nifti1Image(values, image.affine), case.target)
-    with pytest.raises(RequestError, match=r"holds the values \[9\], which the card of micro does not know"):
+    with pytest.raises(RequestError, match="holds the values 9, which the card of micro does not know"):
         evaluate(bundle, dataset, ["w4a4 adaptive"])
