@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from medquanbench.progress import Progress
 from medquanbench.stop import stoppable
 from medquanbench.values import Recipe, RequestError, RunError, not_found
 
@@ -198,38 +198,6 @@ def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv:
     print(terminal_table(study.report).rstrip())
     print(f"\nreport: {folder / 'report.html'}   table: {folder / 'results.csv'}")
     return 0
-
-
-class Progress:
-    """One line on stderr: what is being done, how far it is, how long it will take. Rewritten on a terminal."""
-
-    def __init__(self, check_stop: Callable[[], None]) -> None:
-        self.check_stop = check_stop
-        self.live = sys.stderr.isatty()
-        self.told = 0.0
-        self.began, self.first = 0.0, -1
-
-    def say(self, text: str) -> None:
-        """Show a line; off a terminal at most one in ten seconds."""
-        self.check_stop()
-        if self.live:
-            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-        elif time.monotonic() - self.told > 10:
-            print(text, file=sys.stderr, flush=True)
-            self.told = time.monotonic()
-
-    def case(self, text: str, done: int, total: int) -> None:
-        """So many cases of all runs are done; the time left is for all of them."""
-        if self.first < 0:
-            self.began, self.first = time.monotonic(), done
-        new = done - self.first
-        left = (time.monotonic() - self.began) / new * (total - done) if new else None
-        self.say(text if left is None else f"{text}, about {left:.0f} s left in all")
-
-    def clear(self) -> None:
-        """Remove the line from a terminal."""
-        if self.live:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

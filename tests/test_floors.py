@@ -15,7 +15,7 @@ FLOORS = {
     "networks": 1, "phantoms": 1, "metrics": 1, "stats": 1, "quant": 1,
     "bundle": 2, "bundle_config": 2, "dataset": 2, "dataset_card": 2, "key_maps": 2, "weights": 2, "files": 2,
     "nifti_header": 2, "images": 2, "infer": 2, "restore": 2, "parts": 2, "scene": 2, "device": 2, "stop": 2,
-    "tasks": 2, "report": 2,
+    "progress": 2, "tasks": 2, "report": 2,
     "run": 3,
     "study": 4, "study_folder": 4, "study_plan": 4, "study_record": 4,
     "eval": 5, "__main__": 5,
