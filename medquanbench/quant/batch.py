@@ -1,4 +1,4 @@
-"""Batch: what one forward of a quantized network says to all layers in it."""
+"""Batch: what one forward of a quantized network says to all layers in it, and the memory that they share."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from medquanbench.quant.workspace import Workspace
+
 
 class Batch:
-    """How many samples the present forward has, and which memory holds the image; nothing between forwards.
+    """Samples in the present forward, which memory holds the image, and room to quantize in; nothing between forwards.
 
     Hooks are methods, so that a copy of a network, or one that was pickled, listens to its own root.
     """
@@ -18,6 +20,7 @@ class Batch:
         self.samples: int | None = None
         self.image_step = 0.0
         self._image: int | None = None
+        self._workspace = Workspace()
 
     def listen(self, root: nn.Module) -> None:
         """Begin and end with every call of the network, also where it fails."""
@@ -43,14 +46,21 @@ class Batch:
     def note_image_step(self, step: float) -> None:
         self.image_step = max(self.image_step, step)
 
+    def room_for(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """Memory for the quantized tensor, for as long as it is held; None outside a forward: torch finds some."""
+        return self._workspace.like(tensor) if self.is_open else None
+
     def _begin(self, root: nn.Module, arguments: tuple, keywords: dict) -> None:
         image = _first_tensor((arguments, keywords))
         if image is not None:
             self.samples = image.shape[0] if image.dim() else 1
-            self._image = image.untyped_storage().data_ptr()
+            if not torch.compiler.is_compiling():  # memory has no address yet
+                self._image = image.untyped_storage().data_ptr()
 
     def _end(self, root: nn.Module, arguments: tuple, output: object) -> None:
         self.samples = self._image = None
+        if not torch.compiler.is_compiling():
+            self._workspace.clear()
 
 
 def _first_tensor(value: Any) -> torch.Tensor | None:

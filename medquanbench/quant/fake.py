@@ -13,8 +13,11 @@ from medquanbench.quant.spec import TensorSpec
 from medquanbench.values import RunError
 
 
-def scale_of(tensor: torch.Tensor, layout: tuple[str, ...], spec: TensorSpec) -> torch.Tensor:
+def scale_of(tensor: torch.Tensor, layout: tuple[str, ...], spec: TensorSpec, name: str | None = None) -> torch.Tensor:
     """The scale S of a float32 tensor; its rank is the tensor's, its shape is the granularity. A group of zeros gets 1.
+
+    Args:
+        name: of the layer that the tensor enters, for the error.
 
     Raises:
         RunError: the tensor holds NaN or infinity.
@@ -22,15 +25,37 @@ def scale_of(tensor: torch.Tensor, layout: tuple[str, ...], spec: TensorSpec) ->
     largest = spec.observer(tensor, spec.granularity.shared(layout))
     # By a tensor, since by a Python number torch multiplies by its reciprocal on CUDA.
     scale = largest / largest.new_full((), spec.grid.largest)
-    # A finite sum says that all are finite, in one pass; a rare overflow of the sum is looked at again.
-    if not torch.isfinite(scale.sum()) and not torch.isfinite(scale).all():
-        raise RunError("NaN or infinity in the tensor that is to be quantized")
+    if torch.compiler.is_compiling():
+        scale = _finite(scale, name)
+    else:
+        _check_finite(scale, name)
     return torch.where(scale > 0, scale, 1.0)
 
 
-def quantize_integers(tensor: torch.Tensor, scale: torch.Tensor, spec: TensorSpec) -> torch.Tensor:
-    """The grid's integers q of a float32 tensor, as float32."""
-    return spec.grid.round_(tensor / scale)
+def _check_finite(scale: torch.Tensor, name: str | None) -> None:
+    # A finite sum says that all are finite, in one pass; a rare overflow of the sum is looked at again.
+    if not torch.isfinite(scale.sum()) and not torch.isfinite(scale).all():
+        where = "" if name is None else f"layer '{name}': "
+        raise RunError(f"{where}NaN or infinity in the tensor that is to be quantized")
+
+
+@torch.library.custom_op("medquanbench::finite", mutates_args=(), schema="(Tensor scale, str? name) -> Tensor")
+def _finite(scale: torch.Tensor, name: str | None) -> torch.Tensor:
+    """The check as one operation to torch.compile, whose graph a branch on values would cut at every layer."""
+    _check_finite(scale, name)
+    return scale.clone()
+
+
+@_finite.register_fake
+def _(scale: torch.Tensor, name: str | None) -> torch.Tensor:
+    return torch.empty_like(scale)
+
+
+def quantize_integers(
+    tensor: torch.Tensor, scale: torch.Tensor, spec: TensorSpec, out: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The grid's integers q of a float32 tensor, as float32; in ``out`` where one of the tensor's shape is given."""
+    return spec.grid.round_(torch.div(tensor, scale, out=out))
 
 
 def fake_quantize(tensor: torch.Tensor, layout: tuple[str, ...], spec: TensorSpec) -> torch.Tensor:

@@ -106,7 +106,7 @@ def tensor_note(shape: tuple[int, ...], layout: tuple[str, ...], spec: TensorSpe
 
 
 def _elements_per_scale(shape: tuple[int, ...], layout: tuple[str, ...], spec: TensorSpec) -> int:
-    return prod(shape[i] for i in spec.granularity.shared(layout))
+    return prod([shape[i] for i in spec.granularity.shared(layout)])
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class QuantizedLayer(nn.Module):
         self.layer, self.path, self.kind, self.activation, self.batch = layer, path, kind, activation, batch
         self.calls = 0
         self.seen = FLOAT
-        self.reads_image = False
+        self.reads_image = self.reads_other = False
         self.weight_taken = False  # by the network, in a forward: it may compute with it and never call the layer
         self.train(layer.training)
 
@@ -145,13 +145,31 @@ class QuantizedLayer(nn.Module):
 
     def forward(self, input: torch.Tensor, output_size: list[int] | None = None) -> torch.Tensor:
         """What the layer computes from an input on its grid; ``output_size`` as in torch's transposed convolutions."""
-        reads_image = self.batch.is_image(input)
+        if torch.compiler.is_compiling():
+            # Only the arithmetic is compiled; what is read and how often, an eager forward has noted before.
+            reads_image, first = self._known_to_read_image(), False
+        else:
+            reads_image, first = self._note_call(input)
         spec = self.activation.image if reads_image else self.activation.usual
-        first, self.calls = self.calls == 0, self.calls + 1
-        self.reads_image |= reads_image
         if spec is not None and input.numel():
             input = self._quantize(input, spec, reads_image, first)
         return self.layer(input) if output_size is None else self.layer(input, output_size)
+
+    def _note_call(self, x: torch.Tensor) -> tuple[bool, bool]:
+        """(whether x is the image, whether this is the first call)."""
+        reads_image = self.batch.is_image(x)
+        self.reads_image |= reads_image
+        self.reads_other |= not reads_image
+        self.calls += 1
+        return reads_image, self.calls == 1
+
+    def _known_to_read_image(self) -> bool:
+        if self.activation.image != self.activation.usual and self.reads_image == self.reads_other:
+            raise RunError(
+                f"layer '{self.path}' cannot be compiled: run the network once before, so that it is known what reads "
+                "the image; a layer that reads the image and something else too, never can"
+            )
+        return self.reads_image
 
     @torch.no_grad()
     def _quantize(self, x: torch.Tensor, spec: TensorSpec, reads_image: bool, first: bool) -> torch.Tensor:
@@ -162,15 +180,13 @@ class QuantizedLayer(nn.Module):
         if _elements_per_scale(split, layout, spec) < 2:
             return x
         single = x.reshape(split).float()
-        try:
-            scale = scale_of(single, layout, spec)
-        except RunError as error:
-            raise RunError(f"layer '{self.path}': {error}") from None
-        if reads_image:
+        scale = scale_of(single, layout, spec, self.path)
+        if reads_image and not torch.compiler.is_compiling():
             # A group of nothing but zeros has no error, and its scale of 1 is no step of the image.
             held = spec.observer(single, spec.granularity.shared(layout)) > 0
             self.batch.note_image_step(float((scale * held).max()))
-        return quantize_integers(single, scale, spec).mul_(scale).to(x.dtype).reshape(shape)
+        room = None if torch.compiler.is_compiling() else self.batch.room_for(single)
+        return quantize_integers(single, scale, spec, room).mul_(scale).to(x.dtype).reshape(shape)
 
     def _split(self, x: torch.Tensor) -> tuple[tuple[int, ...], tuple[str, ...]]:
         # An input without a batch axis (a bare vector, one unbatched volume) is one sample.
