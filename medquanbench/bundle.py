@@ -69,8 +69,11 @@ class Bundle:
     @property
     def trained_on_phantoms(self) -> bool:
         """True where the card of a shipped set says so; weights from elsewhere have no card."""
-        card = self.weights_file.with_suffix(".json")
-        return _is_set(self.folder, self.weights_file) and card.is_file() and json.loads(card.read_text())["phantom"]
+        try:
+            card = read_json(self.weights_file.with_suffix(".json"))
+        except RequestError:  # none, or no card of ours: it must not end a run
+            return False
+        return _is_set(self.folder, self.weights_file) and card.get("phantom") is True
 
     def preprocessing(self) -> Callable:
         """The config's transform: ``{"image": path}`` -> the same with a (channel, x, y, z) tensor and its affine."""

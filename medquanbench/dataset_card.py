@@ -10,6 +10,7 @@ from typing import Any
 
 from medquanbench.values import RequestError, not_found
 
+_FILE_NAME = re.compile(r"[\w-][\w.-]*")
 _MAX_LABEL = 65535  # a label map holds 16 bits
 _MAX_SEED = 2**32 - 1
 
@@ -27,7 +28,7 @@ def check_card(card: dict[str, Any], file: Path) -> None:
     for key, (check, kind) in (_NEEDED | _OPTIONAL).items():
         if key in card and not check(card[key]):
             raise RequestError(f"{where}: '{key}' must be {kind}")
-    if not _is_text(card["name"]) or not re.fullmatch(r"[\w-][\w.-]*", card["name"]):
+    if not _is_text(card["name"]) or not _FILE_NAME.fullmatch(card["name"]):
         raise RequestError(f"{where}: 'name' must be a name for files, of letters, digits, _ - and .")
     _check_labels(card["label"], where)
     if "layout" in card:
@@ -36,6 +37,9 @@ def check_card(card: dict[str, Any], file: Path) -> None:
         _check_keys(pair, {"case": _TEXT, "image": _TEXT, "label": _TEXT}, f"{where}, pairs")
     if "phantom" in card:
         _check_phantom(card, where)
+    _check_names(card, file)
+    _check_pairs(card, file)
+    _check_label_map(card, file)
 
 
 def leaves_root(path: str) -> bool:
@@ -82,6 +86,41 @@ def _check_phantom(card: dict, where: str) -> None:
         raise RequestError(f"{where}: {len(lacking)} cases of the split have no seed, first '{lacking[0]}'")
 
 
+def _check_names(card: dict, file: Path) -> None:
+    # Case names become file names, of images and of results.
+    names = [name for split in card["split"].values() for name in split]
+    bad = [name for name in names if not _FILE_NAME.fullmatch(str(name))]
+    double = sorted({str(name) for name in names if names.count(name) > 1})
+    if bad or double:
+        what = f"'{bad[0]}' is no case name (letters, digits, _ - .)" if bad else f"'{double[0]}' is named twice"
+        raise RequestError(f"the split of {file}: {what}")
+
+
+def _check_pairs(card: dict, file: Path) -> None:
+    if "pairs" not in card:
+        return
+    if "layout" in card or "phantom" in card:
+        raise RequestError(f"the dataset card {file} has pairs and a layout or phantom; it can have one of them")
+    for pair in card["pairs"]:
+        for path in (pair["image"], pair["label"]):
+            if leaves_root(path):
+                raise RequestError(f"the pairs of {file}: '{path}' leaves the data root")
+    cases = [pair["case"] for pair in card["pairs"]]
+    double = sorted({case for case in cases if cases.count(case) > 1})
+    lacking = [name for names in card["split"].values() for name in names if name not in cases]
+    if double or lacking:
+        what = f"'{double[0]}' is there twice" if double else f"the split names '{lacking[0]}', which has no files"
+        raise RequestError(f"the pairs of {file}: {what}")
+
+
+def _check_label_map(card: dict, file: Path) -> None:
+    structures = [row["name"] for row in card["label"]]
+    for name in card.get("label_map", {}):
+        if name not in structures:
+            where = f"the labels of {file}, from which its label_map maps"
+            raise not_found("structure", name, where, structures, near=True)
+
+
 def _check_keys(row: dict, kinds: dict[str, tuple[Callable[[Any], bool], str]], where: str) -> None:
     for key, (check, kind) in kinds.items():
         if key not in row:
@@ -110,9 +149,12 @@ def _is_table(value: object, check: Callable[[Any], bool]) -> bool:
     return isinstance(value, dict) and all(map(check, value.values()))
 
 
+def _is_rows(value: object) -> bool:
+    return _is_list(value, lambda row: isinstance(row, dict)) and value != []
+
+
 _TEXT = (_is_text, "a text")
 _MAY_BE_EMPTY = (lambda value: isinstance(value, str), "a text")
-_ROWS = (lambda value: _is_list(value, lambda row: isinstance(row, dict)) and value != [], "a list of tables")
 _NEEDED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "version": (_is_whole, "a whole number"),
     "title": _TEXT,
@@ -125,7 +167,7 @@ _NEEDED: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: _is_table(value, lambda names: _is_list(names, _is_text)) and value != {},
         'a table of lists of case names, like test = ["a", "b"]',
     ),
-    "label": (_ROWS[0], "a list of tables, [[label]]"),
+    "label": (_is_rows, "a list of tables, [[label]]"),
 }
 _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
     "citation": _MAY_BE_EMPTY,
@@ -133,7 +175,7 @@ _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
     "reference": _MAY_BE_EMPTY,
     "phantom": _TEXT,
     "layout": (lambda value: isinstance(value, dict), "a table"),
-    "pairs": (_ROWS[0], "a list of tables, [[pairs]]"),
+    "pairs": (_is_rows, "a list of tables, [[pairs]]"),
     "label_map": (lambda value: _is_table(value, _is_text), "a table of texts"),
     "seed": (
         lambda value: _is_table(value, lambda seed: _is_whole(seed) and 0 <= seed <= _MAX_SEED),

@@ -99,14 +99,6 @@ def _names_in_zip(path: Path) -> list[str]:
         return []
 
 
-def misfit(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> str:
-    """Why tensors do not fit a network, in words; empty where they fit.
-
-    A tensor that the network knows under several names (shared modules) needs to be there under one of them.
-    """
-    return _in_words(_misfits(network, tensors))
-
-
 def _misfits(
     network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], may_lack: Callable[[str], bool] = lambda name: False
 ) -> list[tuple[list[str], str]]:
@@ -138,7 +130,10 @@ class Fit:
 
 
 def fit(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], maps: tuple[KeyMap, ...] = ()) -> Fit:
-    """Fit tensors to a network: as they are, else by the first of the key maps with which nothing is left over."""
+    """Fit tensors to a network: as they are, else by the first of the key maps with which nothing is left over.
+
+    A tensor that the network knows under several names (shared modules) needs to be there under one of them.
+    """
     tried = [("", tensors, _misfits(network, tensors))]
     for candidate in (m for m in maps if m.suits(tensors)):
         if not _count(tried[-1][2]):

@@ -78,3 +78,11 @@ def test_phantom_weights_on_real_images_get_a_note(name, tmp_path, monkeypatch):
     assert notes(plan, ()) == ()
     road, unmapped = notes(replace(plan, dataset=real), ())
     assert "trained on phantoms" in road and "104 of 117" in unmapped
+
+
+@pytest.mark.parametrize("card", ["{}", "[1]", "no JSON", '{"phantom": "perhaps"}'])
+def test_a_file_beside_the_weights_that_is_no_card_of_ours_ends_no_run(micro_bundle, card):
+    bundle = open_bundle(micro_bundle, weights="demo-micro")
+    assert not bundle.trained_on_phantoms
+    bundle.weights_file.with_suffix(".json").write_text(card)
+    assert not bundle.trained_on_phantoms

@@ -91,9 +91,9 @@ def test_a_shared_tensor_is_missing_only_if_all_its_names_are(nnunet_config):
     assert len(names) == 4
     for name in names[:3]:
         del tensors[name]
-    assert weights.misfit(network, tensors) == ""
+    assert weights.fit(network, tensors).problem == ""
     del tensors[names[3]]
-    assert weights.misfit(network, tensors) == f"1 missing, first {names[0]}"
+    assert weights.fit(network, tensors).problem == f"1 missing, first {names[0]}"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

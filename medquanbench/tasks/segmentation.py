@@ -38,8 +38,10 @@ def headers(case: Case) -> tuple[str, ...]:
 def voxels(case: Case, dataset: Dataset) -> tuple[str, ...]:
     """What the voxels of a case tell against it: cut off files, NaN, values that are no label of the card."""
     damaged = tuple(filter(None, (_problem(check_whole, file) for file in case.files)))
+    if damaged:
+        return damaged
     problems = (*(_problem(read_image, file) for file in case.inputs), _problem(_reference, case, dataset))
-    return damaged or tuple(filter(None, problems))
+    return tuple(filter(None, problems))
 
 
 def _problem(look: Callable[..., Any], *what: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,10 +61,8 @@ def _mapped(bundle: Bundle, dataset: Dataset) -> Targets:
     outputs, mapped = list(bundle.labels[1:]), dict(dataset.label_map)
     for structure, output in mapped.items():
         if output not in outputs:
-            near = difflib.get_close_matches(output, outputs, 1)
-            meant = f"; '{near[0]}' is near" if near else ""
             where = f"the weights '{bundle.weights}' of {bundle.name}, to which {dataset.name} maps '{structure}'"
-            raise RequestError(f"{not_found('output', output, where, outputs)}{meant}")
+            raise not_found("output", output, where, outputs, near=True)
     parts = {name: [label for label in dataset.labels if mapped.get(label.name) == name] for name in outputs}
     labels = tuple(Label(i, name, _tolerance(dataset, name, parts[name])) for i, name in enumerate(outputs, 1)
                    if parts[name])  # fmt: skip
