@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# Voxels counted at a time: np.bincount widens its input to 64 bits, 8 bytes a voxel for a whole volume.
-_CHUNK = 1 << 18
+from .encoding import encoding, numbers
+
+# Voxels counted at a time, so that what is made of them stays small.
+_CHUNK = 1 << 17
 
 
 def as_label_map(label_map: ArrayLike, role: str) -> NDArray:
@@ -77,51 +79,33 @@ def _as_floats(numbers: ArrayLike, name: str) -> NDArray[np.float64]:
         raise ValueError(f"{name} is {numbers!r}; numbers are expected") from None
 
 
-def label_codes(label_map: NDArray, sought: Sequence[int]) -> NDArray:
-    """Renumber a label map: `sought[i]` becomes i + 1, every other value 0.
-
-    `sought` is sorted and without repeats. The answer has the map's shape and the smallest unsigned type that holds
-    len(sought), so that counting does not depend on how large or how sparse the labels are.
-    """
-    code_type = np.min_scalar_type(len(sought))
-    if label_map.dtype.itemsize > 2:
-        if label_map.size and not (label_map.min() >= -(2**15) and label_map.max() < 2**15):
-            return _codes_by_search(label_map, sought, code_type)
-        label_map = label_map.astype(np.int16)
-    limits = np.iinfo(label_map.dtype)
-    table = np.zeros(limits.max - limits.min + 1, dtype=code_type)
-    for code, label in enumerate(sought, start=1):
-        if limits.min <= label <= limits.max:
-            table[label] = code  # a negative label counts from the table's end, and so does the same voxel value below
-    return table[label_map]
-
-
-def _codes_by_search(label_map: NDArray, sought: Sequence[int], code_type: np.dtype) -> NDArray:
-    limits = np.iinfo(label_map.dtype)
-    present = [(label, code) for code, label in enumerate(sought, start=1) if limits.min <= label <= limits.max]
-    if not present:
-        return np.zeros(label_map.shape, dtype=code_type)
-    values = np.array([label for label, _ in present], dtype=label_map.dtype)
-    codes = np.array([code for _, code in present], dtype=code_type)
-    place = np.minimum(np.searchsorted(values, label_map), len(values) - 1)
-    return np.where(values[place] == label_map, codes[place], codes.dtype.type(0))
-
-
 def overlap_counts(reference: NDArray, prediction: NDArray, labels: Sequence[int]) -> NDArray[np.int64]:
     """Count voxels for all labels in one pass over both maps.
 
     Returns int64[3, len(labels)]: voxels of the label in the reference, in the prediction, and in both at once.
     """
     sought = sorted(set(labels))
-    n_codes = len(sought) + 1
-    reference_codes, prediction_codes = label_codes(reference, sought).ravel(), label_codes(prediction, sought).ravel()
-    counts = np.zeros((3, n_codes), dtype=np.int64)
-    for start in range(0, reference_codes.size, _CHUNK):
-        r, p = reference_codes[start : start + _CHUNK], prediction_codes[start : start + _CHUNK]
-        counts[0] += np.bincount(r, minlength=n_codes)
-        counts[1] += np.bincount(p, minlength=n_codes)
-        counts[2] += np.bincount(r[r == p], minlength=n_codes)
+    in_reference, in_prediction = encoding(reference, sought), encoding(prediction, sought)
+    counts = np.zeros((3, len(sought) + 1), dtype=np.int64)
+    for lengths, r, p in _runs(reference, prediction):
+        r, p = numbers(r, in_reference), numbers(p, in_prediction)
+        for row, which, length in zip(counts, (r, p, r), (lengths, lengths, lengths * (r == p)), strict=True):
+            row += np.bincount(which, length, len(row)).astype(np.int64)
     return counts[:, _columns(sought, labels)]
+
+
+def _runs(*label_maps: NDArray) -> Iterator[tuple[NDArray, ...]]:
+    """The maps, of one shape, in stretches of neighbours in memory that are alike: lengths, then each map's values.
+
+    Structures are much longer than a voxel, so that there is far less to count than voxels.
+    """
+    order = "F" if label_maps[0].flags.f_contiguous else "C"
+    flat = [label_map.ravel(order) for label_map in label_maps]
+    for start in range(0, flat[0].size, _CHUNK):
+        parts = [values[start : start + _CHUNK] for values in flat]
+        changes = np.logical_or.reduce([part[1:] != part[:-1] for part in parts])
+        first = np.concatenate([[0], np.flatnonzero(changes) + 1])
+        yield np.diff(first, append=parts[0].size), *(part[first] for part in parts)
 
 
 def volumes(label_map: ArrayLike, labels: Iterable[int]) -> NDArray[np.int64]:
@@ -140,10 +124,10 @@ def volumes(label_map: ArrayLike, labels: Iterable[int]) -> NDArray[np.int64]:
     """
     array, labels = as_label_map(label_map, "label_map"), as_labels(labels)
     sought = sorted(set(labels))
-    codes = label_codes(array, sought).ravel()
+    encode = encoding(array, sought)
     counts = np.zeros(len(sought) + 1, dtype=np.int64)
-    for start in range(0, codes.size, _CHUNK):
-        counts += np.bincount(codes[start : start + _CHUNK], minlength=len(counts))
+    for lengths, values in _runs(array):
+        counts += np.bincount(numbers(values, encode), lengths, len(counts)).astype(np.int64)
     return counts[_columns(sought, labels)]
 
 

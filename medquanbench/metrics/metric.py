@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .label_maps import as_label_pair, as_labels, as_spacing, as_tolerances
+from .surface import Surfaces, both_surfaces, corner_surfaces
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,11 @@ class Comparison:
                 f"tolerance_mm is {self.tolerance_mm!r}; one number for each of the {n_labels} labels is expected"
             )
         as_tolerances(self.tolerance_mm, n_labels)
+
+    @functools.cached_property
+    def surfaces(self) -> tuple[Surfaces, Surfaces]:
+        """The surfaces of both maps, found once for all metrics that ask for them."""
+        return both_surfaces(corner_surfaces, *as_label_pair(self.reference, self.prediction), as_labels(self.labels))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medquanbench.metrics import volumes
-from medquanbench.metrics.label_maps import label_codes, overlap_counts
+from medquanbench.metrics.label_maps import overlap_counts
 
 
 def test_volumes_by_hand():
@@ -42,11 +42,13 @@ def test_values_at_the_ends_of_16_bits_stay_apart():
             assert volumes(np.array([high, high, low, 0], np.int32), [high, low]).tolist() == [2, 1]
 
 
-def test_codes_keep_to_the_smallest_type_and_leave_other_values_at_zero():
-    codes = label_codes(np.array([[5, -7], [100000, 9]]), (-7, 5, 100000))
-    assert codes.dtype == np.uint8
-    assert codes.tolist() == [[2, 1], [3, 0]]
-    assert label_codes(np.zeros(1, np.uint8), range(300)).dtype == np.uint16
+@pytest.mark.parametrize("turn", [np.ascontiguousarray, np.asfortranarray, lambda a: np.pad(a, 1)[1:-1, 1:-1, 1:-1]])
+def test_overlap_does_not_hang_on_the_memory_layout(turn):
+    reference, prediction = np.random.default_rng(2).integers(0, 4, size=(2, 5, 6, 7))
+    expected = overlap_counts(reference, prediction, (0, 3)).tolist()
+    assert expected[2] == [int(((reference == k) & (prediction == k)).sum()) for k in (0, 3)]
+    assert overlap_counts(turn(reference), prediction, (0, 3)).tolist() == expected
+    assert overlap_counts(reference, turn(prediction), (0, 3)).tolist() == expected
 
 
 def test_overlap_over_more_voxels_than_are_counted_at_a_time():

@@ -1,28 +1,14 @@
-"""Surface Dice: values by hand, laws, and the uncropped reference implementation."""
+"""Surface Dice: values by hand, laws, and surface-distance itself."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from medquanbench.metrics import surface_dice
-
-surface_distance = pytest.importorskip("surface_distance")
-
-# The release names scipy.ndimage.filters and .morphology, which SciPy keeps until 2.0.
-pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
+from tests.metrics import oracle
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
-
-
-def uncropped(reference, prediction, label, spacing_mm, tolerance_mm):
-    """The reference implementation on the whole arrays; empties by the policy."""
-    r, p = reference == label, prediction == label
-    if not r.any() or not p.any():
-        return 0.0 if r.any() or p.any() else np.nan
-    distances = surface_distance.compute_surface_distances(r, p, spacing_mm)
-    return surface_distance.compute_surface_dice_at_tolerance(distances, tolerance_mm)
 
 
 def two_voxels(shape, first, second):
@@ -31,78 +17,64 @@ def two_voxels(shape, first, second):
     return reference, prediction
 
 
-def random_volume(generator):
-    """Two label maps of boxes of labels 1 and 2, the second shifted by a voxel or so; many touch the border."""
-    shape = tuple(generator.integers(4, 11, size=3))
-    maps = []
-    corners = {label: generator.integers(-2, np.array(shape)) for label in (1, 2)}
-    sizes = {label: generator.integers(1, 8, size=3) for label in (1, 2)}
-    for shift in (0, generator.integers(-2, 3, size=3)):
-        label_map = np.zeros(shape, np.int32)
-        for label in (1, 2):
-            low = corners[label] + shift
-            high = low + sizes[label]
-            box = tuple(slice(max(a, 0), max(b, 0)) for a, b in zip(low, high, strict=True))
-            label_map[box] = label
-        label_map[generator.random(shape) < 0.02] = 0
-        maps.append(label_map)
-    return maps
+LABEL_SETS = ((1, 2, 3), (0, 1, 2), (-3, 7, 300, 70000, -100000), (255, 254, 256, 128), (1, 2**40, 5, -(2**50)))
 
 
-def touched_faces(label_map):
-    faces = (label_map[0], label_map[-1], label_map[:, 0], label_map[:, -1], label_map[:, :, 0], label_map[:, :, -1])
-    return np.array([face.any() for face in faces])
+def same_memory(generator, label_map):
+    """The same map in another type or memory layout."""
+    if generator.random() < 0.3:
+        label_map = np.asfortranarray(label_map)
+    if 0 <= label_map.min() and label_map.max() < 256 and generator.random() < 0.5:
+        label_map = label_map.astype(np.uint8)
+    return label_map
 
 
-def test_equals_the_uncropped_reference_implementation():
+def test_equals_surface_distance_on_tiny_volumes():
     generator = np.random.default_rng(0)
-    n_touching, n_inner, n_tied = np.zeros(6, int), 0, 0
-    for i in range(300):
-        reference, prediction = random_volume(generator)
-        spacing = tuple(generator.choice([0.5, 0.98, 1.0, 1.5, 2.5, 5.0], size=3).tolist())
-        on_the_grid = [0.0, spacing[0], 2 * spacing[2], float(np.hypot(spacing[0], spacing[1]))]
-        tolerances = (on_the_grid[i % 4], float(generator.uniform(0, 4)))
-        expected = [
-            uncropped(reference, prediction, label, spacing, tolerance)
-            for label, tolerance in zip((1, 2), tolerances, strict=True)
-        ]
-        scores = surface_dice(reference, prediction, (1, 2), spacing, tolerances)
+    n_inner = n_tied = 0
+    for _ in range(500):
+        shape = tuple(generator.integers(1, 14, 3 if generator.random() < 0.8 else 2))
+        labels = LABEL_SETS[generator.integers(len(LABEL_SETS))]
+        maps = oracle.random_pair(generator, shape, labels)
+        spacing = oracle.random_spacing(generator, len(shape))
+        tolerances = [oracle.random_tolerance(generator, spacing) for _ in labels]
+        expected = [oracle.nsd(*maps, label, spacing, t) for label, t in zip(labels, tolerances)]
+        scores = surface_dice(*(same_memory(generator, m) for m in maps), labels, spacing, tolerances)
         np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-12)
-        n_touching += touched_faces(reference)
-        n_inner += sum(0 < score < 1 for score in expected)
-        # A tie was met if a slightly smaller tolerance gives less.
-        n_tied += i % 4 > 0 and surface_dice(reference, prediction, [1], spacing, tolerances[0] - 1e-6)[0] < scores[0]
-    assert (n_touching >= 50).all(), "the volumes should touch every border"
-    assert n_inner >= 200, "most scores should lie between 0 and 1"
-    assert n_tied >= 30, "tolerances should meet distances exactly"
+        less = surface_dice(*maps, labels, spacing, [max(t - 1e-9, 0) for t in tolerances])
+        n_inner += np.sum((scores > 0) & (scores < 1))
+        n_tied += np.sum(less < scores)
+    assert n_inner >= 200, "many scores should lie between 0 and 1"
+    assert n_tied >= 100, "tolerances should meet distances exactly"
 
 
-def test_equals_the_package_to_the_last_bit():
-    """On the box of the structure, where the package's own distances lie in the same array."""
-    generator, n_inner = np.random.default_rng(9), 0
-    for _ in range(60):
-        shape = tuple(generator.integers(12, 24, size=3))
-        noise = ndimage.gaussian_filter(generator.normal(size=(2, *shape)), (0, 2, 2, 2))
-        noise[1] += noise[0]
-        reference, prediction = (noise > 0.05).astype(np.uint8)
-        spacing = tuple(generator.choice([0.7, 0.98, 1.0, 2.5, 3.3], size=3).tolist())
-        tolerance = float(generator.choice([spacing[0], 1.0, 2.0]))
-        expected = uncropped(reference, prediction, 1, spacing, tolerance)
-        assert surface_dice(reference, prediction, [1], spacing, tolerance)[0] == expected
-        n_inner += 0 < expected < 1
-    assert n_inner > 50
+@pytest.mark.parametrize("spacing_mm", [(1.0, 1.0, 1.0), (0.7, 0.98, 2.5), (2.5, 0.5, 1.5)])
+@pytest.mark.parametrize("tolerance_mm", [1.5, 2.5, 30.0])
+def test_equals_surface_distance_on_smooth_structures(spacing_mm, tolerance_mm):
+    """30 mm is more than a ball of steps is made for."""
+    maps = oracle.smooth_pair(np.random.default_rng(9), (40, 33, 50), 4)
+    expected = [oracle.nsd(*maps, label, spacing_mm, tolerance_mm) for label in range(5)]
+    np.testing.assert_allclose(surface_dice(*maps, range(5), spacing_mm, tolerance_mm), expected, rtol=0, atol=1e-12)
 
 
-def test_equals_the_uncropped_reference_implementation_in_2d():
-    generator = np.random.default_rng(1)
-    for _ in range(50):
-        reference = generator.integers(0, 3, size=(9, 6))
-        prediction = np.roll(reference, 1, axis=int(generator.integers(2)))
-        spacing, tolerance = (0.7, 2.0), float(generator.choice([0.0, 0.7, 1.4, 2.0]))
-        expected = [uncropped(reference, prediction, label, spacing, tolerance) for label in (0, 1, 2)]
-        np.testing.assert_allclose(
-            surface_dice(reference, prediction, (0, 1, 2), spacing, tolerance), expected, atol=1e-12
-        )
+def test_one_distance_with_two_roundings_is_rounded_as_in_surface_distance():
+    """At 3.3 mm the step (3, 0, 0) is 9.899999999999999 mm long and (1, 2, 2) 9.9: which one is it that is nearest?"""
+    generator, spacing, scores = np.random.default_rng(10), (3.3,) * 3, []
+    for _ in range(40):
+        maps = oracle.random_pair(generator, (9, 9, 9), (1, 2))
+        expected = [oracle.nsd(*maps, label, spacing, 3 * 3.3) for label in (1, 2)]
+        scores.append([surface_dice(*maps, (1, 2), spacing, t) for t in (3 * 3.3 - 1e-9, 3 * 3.3, 3 * 3.3 + 1e-9)])
+        np.testing.assert_allclose(scores[-1][1], expected, atol=1e-12)
+    less, tied, more = np.moveaxis(scores, 1, 0)
+    assert (less < tied).any() and (tied < more).any(), "the tie should be met, and rounded both ways"
+
+
+def test_more_labels_than_a_byte_holds():
+    generator = np.random.default_rng(11)
+    reference = generator.integers(0, 300, (6, 7, 8)).repeat(2, 0).repeat(2, 1).astype(np.uint16)
+    prediction = np.roll(reference, 1, 0)
+    expected = [oracle.nsd(reference, prediction, label, (1, 1, 1), 1) for label in range(301)]
+    np.testing.assert_allclose(surface_dice(reference, prediction, range(301), (1, 1, 1), 1), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 4), (1, 4), (5, 5, 8), (5, 8)])
@@ -208,16 +180,16 @@ def test_a_larger_tolerance_never_scores_less():
     assert (scores[0] < scores[-1]).all()
 
 
-def test_a_real_prediction_pair_equals_the_uncropped_reference_implementation():
+def test_real_prediction_pairs_equal_surface_distance():
     paths = [DATA / "spine-prediction-pairs" / "semantic" / name for name in ("ref.nii.gz", "pred.nii.gz")]
     if not all(path.is_file() for path in paths):
         pytest.skip("spine-prediction-pairs is not in shared/data beside the checkout")
     nibabel = pytest.importorskip("nibabel")
     images = [nibabel.load(path) for path in paths]
-    spacing = images[0].header.get_zooms()
+    spacing = tuple(float(s) for s in images[0].header.get_zooms())
     reference, prediction = (np.asarray(image.dataobj).round().astype(np.int32) for image in images)
-    labels = np.unique(reference)[1:4].tolist()
-    expected = [uncropped(reference, prediction, label, spacing, 2.0) for label in labels]
+    labels = np.unique(reference)[1:].tolist()
+    expected = [oracle.nsd(reference, prediction, label, spacing, 2.0) for label in labels]
     np.testing.assert_allclose(surface_dice(reference, prediction, labels, spacing, 2.0), expected, rtol=0, atol=1e-12)
 
 
