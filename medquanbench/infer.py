@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.inferers import sliding_window_inference
 
 from medquanbench.bundle_config import Window
 from medquanbench.images import Grid, read_image
+from medquanbench.sliding import Index, blend
+from medquanbench.spill import Store
 from medquanbench.values import RequestError, RunError
 
 
@@ -45,30 +47,47 @@ def preprocess(transform: Callable, image: Path) -> Volume:
     return Volume(tensor, Grid(tuple(tensor.shape[1:]), np.asarray(data.affine, dtype=np.float64)))
 
 
-def predict(network: Callable, volume: Volume, window: Window, device: str = "cpu") -> np.ndarray:
+def predict(
+    network: Callable[[torch.Tensor], torch.Tensor],
+    volume: Volume,
+    window: Window,
+    device: str = "cpu",
+    watch: Callable[[Index, torch.Tensor], None] | None = None,
+    store: Store | None = None,
+) -> np.ndarray:
     """Label map (x, y, z) uint16 on the volume's own grid: blended logits of overlapping windows, then argmax.
 
+    The same voxel for voxel as the argmax of MONAI's ``sliding_window_inference``, whose logits of the whole volume are
+    never there: medquanbench.sliding says what is.
+
     The network sees one window at a time, whatever the window batch: convolutions add in another order for another
-    batch, at 4 bits a last digit can move a rounding, and a volume's answer must not hang on that. Takes
-    4 * (outputs + 2) bytes a voxel of the volume on the device, beside the network's own need for one window.
+    batch, at 4 bits a last digit can move a rounding, and a volume's answer must not hang on that.
+
+    Args:
+        watch: called with (index of its first voxel, blended logits (class, x, y, z) float32) for every block of
+            voxels, every voxel once; the logits are only there during the call.
+        store: where unfinished logits are put aside; the default has a budget, and spills to the disk beyond it.
 
     Raises:
-        RunError: the network's output holds NaN or infinity.
+        RunError: the network's output holds NaN or infinity, or there is no room on the disk for unfinished logits.
     """
-
-    with torch.inference_mode():
-        logits = sliding_window_inference(
-            volume.tensor[None].to(device),
-            window.size,
-            1,
-            lambda view: network(view.contiguous()),
-            overlap=window.overlap,
-            mode=window.mode,
-        )
-    # Plane by plane: the logits of all classes are the largest thing in memory, and there is no room for their like.
     labels = np.empty(volume.grid.shape, np.uint16)
-    for x, plane in enumerate(logits[0].unbind(dim=1)):
-        if not torch.isfinite(plane).all():
-            raise RunError("the network's output holds NaN or infinity")
-        labels[x] = plane.argmax(dim=0).to("cpu", torch.int32).numpy()
+    with torch.inference_mode(), store or Store() as held:
+        for first, logits in blend(network, volume.tensor[None].to(device), window, held):
+            if not all(map(math.isfinite, torch.stack(torch.aminmax(logits)).tolist())):
+                raise RunError("the network's output holds NaN or infinity")
+            box = tuple(slice(low, low + size) for low, size in zip(first, logits.shape[1:], strict=True))
+            labels[box] = _first_largest(logits).cpu().numpy()
+            if watch is not None:
+                watch(first, logits)
+            del logits  # a block keeps its whole cell in memory, and the network is next
     return labels
+
+
+def _first_largest(logits: torch.Tensor) -> torch.Tensor:
+    """The class of the largest logit, the first of equal ones: torch's own argmax, which takes three times as long."""
+    largest, classes = logits[0].clone(), torch.zeros(logits.shape[1:], dtype=torch.int32, device=logits.device)
+    for number, of_class in enumerate(logits):
+        classes.masked_fill_(of_class > largest, number)
+        torch.maximum(largest, of_class, out=largest)
+    return classes

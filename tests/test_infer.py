@@ -67,3 +67,28 @@ def test_the_window_batch_changes_no_bit():
 
     answers = [predict(network, volume, Window((8, 8, 8), 0.5, "gaussian", batch)) for batch in (1, 3, 8)]
     assert set(seen) == {1} and all(np.array_equal(answers[0], other) for other in answers)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 7])
+def test_the_largest_is_found_where_argmax_finds_it(classes):
+    """Few distinct values, so that most voxels have several largest; signed zeros are equal."""
+    logits = torch.randint(-1, 2, (classes, 5, 6, 7), generator=torch.Generator().manual_seed(0)).float()
+    logits[logits == 0] *= -1
+    volume = Volume(torch.zeros(1, 5, 6, 7), Grid((5, 6, 7), np.eye(4)))
+    labels = predict(lambda window: logits[None], volume, Window((5, 6, 7), 0.5, "constant", 1))
+    assert np.array_equal(labels, logits.argmax(0).numpy())
+
+
+def test_a_watch_sees_what_the_labels_are_made_of():
+    torch.manual_seed(0)
+    network = torch.nn.Conv3d(1, 3, 3, padding=1)
+    volume = Volume(torch.randn(1, 70, 12, 10), Grid((70, 12, 10), np.eye(4)))
+    seen = np.full(volume.grid.shape, -1)
+
+    def watch(first, logits):
+        box = tuple(slice(low, low + size) for low, size in zip(first, logits.shape[1:], strict=True))
+        assert (seen[box] == -1).all()
+        seen[box] = logits.argmax(0).numpy()
+        logits.zero_()  # its own affair
+
+    assert np.array_equal(predict(network, volume, Window((8, 8, 8), 0.5, "gaussian", 2), watch=watch), seen)
