@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from medquanbench.dataset_checks import (
+    FILE_NAME,
+    LABEL,
+    MAY_BE_EMPTY,
+    TEXT,
+    Kind,
+    check_keys,
+    check_known,
+    first_double,
+    is_label,
+    is_length,
+    is_list,
+    is_rows,
+    is_table,
+    is_text,
+    is_whole,
+    leaves_root,
+    matching,
+)
+from medquanbench.dataset_splits import check_splits, is_split, splits_of
+from medquanbench.layouts import check_layouts, is_layout
 from medquanbench.values import RequestError, not_found
 
-_FILE_NAME = re.compile(r"[\w-][\w.-]*")
-_MAX_LABEL = 65535  # a label map holds 16 bits
 _MAX_SEED = 2**32 - 1
 
 
@@ -28,51 +45,52 @@ def check_card(card: dict[str, Any], file: Path) -> None:
     for key, (check, kind) in (_NEEDED | _OPTIONAL).items():
         if key in card and not check(card[key]):
             raise RequestError(f"{where}: '{key}' must be {kind}")
-    if not _is_text(card["name"]) or not _FILE_NAME.fullmatch(card["name"]):
+    if not is_text(card["name"]) or not FILE_NAME.fullmatch(card["name"]):
         raise RequestError(f"{where}: 'name' must be a name for files, of letters, digits, _ - and .")
+    check_known(card, {"name", *_NEEDED, *_OPTIONAL}, where)
     _check_labels(card["label"], where)
+    _check_background(card, where)
     if "layout" in card:
-        _check_layout(card["layout"], where)
+        check_layouts(card, where)
     for pair in card.get("pairs", ()):
-        _check_keys(pair, {"case": _TEXT, "image": _TEXT, "label": _TEXT}, f"{where}, pairs")
+        check_keys(pair, {"case": TEXT, "image": TEXT, "label": TEXT}, {}, f"{where}, pairs")
+    check_splits(card, file)
     if "phantom" in card:
         _check_phantom(card, where)
-    _check_names(card, file)
     _check_pairs(card, file)
     _check_label_map(card, file)
+    _check_patients(card, where)
+    _check_access(card, where)
 
 
-def leaves_root(path: str) -> bool:
-    """True for a path that is absolute or climbs out of the folder that it is relative to."""
-    return PurePosixPath(path).is_absolute() or ".." in re.split(r"[/\\]", path)
+def _named(card: dict) -> dict[str, None]:
+    """Every case that a split names, once."""
+    return dict.fromkeys(name for _, names in splits_of(card) for name in names)
 
 
 def _check_labels(rows: Sequence[dict], where: str) -> None:
-    kinds = {
-        "index": (lambda v: _is_whole(v) and 1 <= v <= _MAX_LABEL, f"a whole number from 1 to {_MAX_LABEL}"),
-        "name": _TEXT,
-        "tolerance_mm": (_is_length, "a number above 0"),
-    }
+    needed = {"index": LABEL, "name": TEXT, "tolerance_mm": (is_length, "a number above 0")}
     for number, row in enumerate(rows, 1):
-        _check_keys(row, kinds, f"{where}, label {number}")
-    for key in ("index", "name"):
-        values = [row[key] for row in rows]
-        double = next((value for value in values if values.count(value) > 1), None)
+        check_keys(row, needed, {"stored": LABEL, "tolerance_source": TEXT}, f"{where}, label {number}")
+    for key, values in (
+        ("index", [row["index"] for row in rows]),
+        ("name", [row["name"] for row in rows]),
+        ("stored value", [row.get("stored", row["index"]) for row in rows]),
+    ):
+        double = first_double(values)
         if double is not None:
             raise RequestError(f"{where}: two labels have the {key} '{double}'")
 
 
-def _check_layout(layout: dict, where: str) -> None:
-    _check_keys(layout, {"image": _TEXT, "label": _TEXT}, f"{where}, layout")
-    for key in ("image", "label"):
-        if leaves_root(layout[key]):
-            raise RequestError(f"{where}, layout: '{layout[key]}' leaves the data root")
-        if layout[key].count("{case}") < 1 or re.search("[{}]", layout[key].replace("{case}", "")):
-            raise RequestError(
-                f"{where}, layout: '{layout[key]}' needs {{case}} in it, and no other brackets of that kind"
-            )
-    if layout["image"] == layout["label"]:
-        raise RequestError(f"{where}, layout: image and label are the same file, '{layout['image']}'")
+def _check_background(card: dict, where: str) -> None:
+    values = card.get("background", [])
+    double = first_double(values)
+    if double is not None:
+        raise RequestError(f"{where}: 'background' holds {double} twice")
+    for row in card["label"]:
+        if row.get("stored", row["index"]) in values:
+            stored = row.get("stored", row["index"])
+            raise RequestError(f"{where}: 'background' holds {stored}, the value of '{row['name']}'")
 
 
 def _check_phantom(card: dict, where: str) -> None:
@@ -80,20 +98,9 @@ def _check_phantom(card: dict, where: str) -> None:
 
     if card["phantom"] not in PHANTOMS:
         raise not_found("phantom", card["phantom"], where, list(PHANTOMS))
-    seeds = card.get("seed", {})
-    lacking = [name for names in card["split"].values() for name in names if name not in seeds]
+    lacking = [name for name in _named(card) if name not in card.get("seed", {})]
     if lacking:
         raise RequestError(f"{where}: {len(lacking)} cases of the split have no seed, first '{lacking[0]}'")
-
-
-def _check_names(card: dict, file: Path) -> None:
-    # Case names become file names, of images and of results.
-    names = [name for split in card["split"].values() for name in split]
-    bad = [name for name in names if not _FILE_NAME.fullmatch(str(name))]
-    double = sorted({str(name) for name in names if names.count(name) > 1})
-    if bad or double:
-        what = f"'{bad[0]}' is no case name (letters, digits, _ - .)" if bad else f"'{double[0]}' is named twice"
-        raise RequestError(f"the split of {file}: {what}")
 
 
 def _check_pairs(card: dict, file: Path) -> None:
@@ -106,10 +113,9 @@ def _check_pairs(card: dict, file: Path) -> None:
             if leaves_root(path):
                 raise RequestError(f"the pairs of {file}: '{path}' leaves the data root")
     cases = [pair["case"] for pair in card["pairs"]]
-    double = sorted({case for case in cases if cases.count(case) > 1})
-    lacking = [name for names in card["split"].values() for name in names if name not in cases]
-    if double or lacking:
-        what = f"'{double[0]}' is there twice" if double else f"the split names '{lacking[0]}', which has no files"
+    double, lacking = first_double(cases), next((name for name in _named(card) if name not in cases), None)
+    if double is not None or lacking is not None:
+        what = f"the split names '{lacking}', which has no files" if double is None else f"'{double}' is there twice"
         raise RequestError(f"the pairs of {file}: {what}")
 
 
@@ -121,64 +127,57 @@ def _check_label_map(card: dict, file: Path) -> None:
             raise not_found("structure", name, where, structures, near=True)
 
 
-def _check_keys(row: dict, kinds: dict[str, tuple[Callable[[Any], bool], str]], where: str) -> None:
-    for key, (check, kind) in kinds.items():
-        if key not in row:
-            raise RequestError(f"{where} has no '{key}'")
-        if not check(row[key]):
-            raise RequestError(f"{where}: '{key}' must be {kind}")
+def _check_patients(card: dict, where: str) -> None:
+    named = _named(card) if "patient" in card else {}
+    for case in card.get("patient", {}):
+        if case not in named:
+            raise RequestError(f"{where}: 'patient' names '{case}', which is in no split")
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+def _check_access(card: dict, where: str) -> None:
+    if "access" in card:
+        check_keys(card["access"], {"steps": TEXT}, {}, f"{where}, access")
+    for number, row in enumerate(card.get("download", ()), 1):
+        here = f"{where}, download {number}"
+        check_keys(row, {"file": _DOWNLOAD_FILE}, _DOWNLOAD, here)
+        if ("url" in row) == ("zenodo" in row):
+            raise RequestError(f"{here} must have one of 'url' and 'zenodo'")
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_length(value: object) -> bool:
-    return (_is_whole(value) or isinstance(value, float)) and math.isfinite(value) and value > 0
-
-
-def _is_list(value: object, check: Callable[[Any], bool]) -> bool:
-    return isinstance(value, list) and all(map(check, value))
-
-
-def _is_table(value: object, check: Callable[[Any], bool]) -> bool:
-    return isinstance(value, dict) and all(map(check, value.values()))
-
-
-def _is_rows(value: object) -> bool:
-    return _is_list(value, lambda row: isinstance(row, dict)) and value != []
-
-
-_TEXT = (_is_text, "a text")
-_MAY_BE_EMPTY = (lambda value: isinstance(value, str), "a text")
-_NEEDED: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "version": (_is_whole, "a whole number"),
-    "title": _TEXT,
-    "task": _TEXT,
-    "modality": _TEXT,
-    "source": _TEXT,
-    "licence": _TEXT,
-    "tolerance_source": _TEXT,
-    "split": (
-        lambda value: _is_table(value, lambda names: _is_list(names, _is_text)) and value != {},
-        'a table of lists of case names, like test = ["a", "b"]',
-    ),
-    "label": (_is_rows, "a list of tables, [[label]]"),
+_DOWNLOAD_FILE = matching(FILE_NAME.pattern, "a name for files, of letters, digits, _ - and .")
+_DOWNLOAD: dict[str, Kind] = {
+    "url": matching(r"https?://\S+", "a text that begins with https:// or http://"),
+    "zenodo": matching(r"[0-9]+", "the number of a Zenodo record, as a text"),
+    "bytes": (lambda value: is_whole(value) and value > 0, "a whole number above 0"),
+    "md5": matching("[0-9a-f]{32}", "32 hexadecimal digits"),
+    "sha256": matching("[0-9a-f]{64}", "64 hexadecimal digits"),
 }
-_OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "citation": _MAY_BE_EMPTY,
-    "description": _MAY_BE_EMPTY,
-    "reference": _MAY_BE_EMPTY,
-    "phantom": _TEXT,
-    "layout": (lambda value: isinstance(value, dict), "a table"),
-    "pairs": (_is_rows, "a list of tables, [[pairs]]"),
-    "label_map": (lambda value: _is_table(value, _is_text), "a table of texts"),
+_NEEDED: dict[str, Kind] = {
+    "version": (is_whole, "a whole number"),
+    "title": TEXT,
+    "task": TEXT,
+    "modality": TEXT,
+    "source": TEXT,
+    "licence": TEXT,
+    "tolerance_source": TEXT,
+    "split": (is_split, 'a table of lists of case names, like test = ["a", "b"]'),
+    "label": (is_rows, "a list of tables, [[label]]"),
+}
+_OPTIONAL: dict[str, Kind] = {
+    "citation": MAY_BE_EMPTY,
+    "description": MAY_BE_EMPTY,
+    "reference": MAY_BE_EMPTY,
+    "phantom": TEXT,
+    "background": (lambda value: is_list(value, is_label), "a list of whole numbers above 0"),
+    "layout": (is_layout, "a table, or a list of tables, [[layout]]"),
+    "pairs": (is_rows, "a list of tables, [[pairs]]"),
+    "label_map": (lambda value: is_table(value, is_text), "a table of texts"),
+    "patient": (lambda value: is_table(value, is_text), "a table of texts"),
+    "access": (lambda value: isinstance(value, dict), "a table"),
+    "download": (is_rows, "a list of tables, [[download]]"),
     "seed": (
-        lambda value: _is_table(value, lambda seed: _is_whole(seed) and 0 <= seed <= _MAX_SEED),
+        lambda value: is_table(value, lambda seed: is_whole(seed) and 0 <= seed <= _MAX_SEED),
         f"a table of whole numbers from 0 to {_MAX_SEED}",
     ),
+    "sha256": (lambda value: isinstance(value, dict), "a table"),
 }

@@ -91,9 +91,9 @@ def read_labels(file: Path) -> LabelMap:
     whole = np.rint(values) if values.dtype.kind == "f" else values
     # NaN equals nothing, itself included.
     if not np.array_equal(whole, values) or whole.min() < 0 or whole.max() > 65535:
-        first = values[(whole != values) | (values < 0) | (values > 65535)][0]
+        first = str(values[(whole != values) | (values < 0) | (values > 65535)][0]).removesuffix(".0")
         raise RequestError(
-            f"{file} is no label map: it holds {first:g}; its values must be whole numbers from 0 to 65535"
+            f"{file} is no label map: it holds {first}; its values must be whole numbers from 0 to 65535"
         )
     return LabelMap(np.ascontiguousarray(whole.astype(np.uint16)), grid)
 

@@ -29,10 +29,17 @@ _DEFLATE_RATIO = 1032  # zlib's limit: a compressed byte stands for at most so m
 
 @dataclass(frozen=True)
 class Header:
-    """Shape (x, y, z) and affine (4, 4) to world millimetres, as the header gives them, found usable."""
+    """What a header gives, found usable.
+
+    Attributes:
+        shape: (x, y, z); ``affine`` (4, 4): from voxel index to world millimetres.
+        type: the numbers on disk, before the header scales them; ``n_bytes``: length of the file, unpacked.
+    """
 
     shape: tuple[int, int, int]
     affine: np.ndarray
+    type: np.dtype
+    n_bytes: int
 
 
 def read_header(file: Path) -> Header:
@@ -54,7 +61,7 @@ def read_header(file: Path) -> Header:
         problem = "its header is damaged"
     if problem:
         raise RequestError(f"{file} cannot be used: {problem}")
-    return Header(tuple(map(int, header.get_data_shape())), affine)
+    return Header(tuple(map(int, header.get_data_shape())), affine, header.get_data_dtype(), _n_bytes(header))
 
 
 def _as_nibabel(header: nibabel.Nifti1Header) -> nibabel.Nifti1Header:
@@ -120,12 +127,19 @@ def _wrong_numbers(header: nibabel.Nifti1Header) -> str:
 
 
 def _wrong_size(header: nibabel.Nifti1Header, file: Path) -> str:
-    shape, size = tuple(int(n) for n in header["dim"][1:4]), file.stat().st_size
-    promised = int(header["vox_offset"]) + math.prod(shape) * header.get_data_dtype().itemsize
-    packed = file.name.lower().endswith(".gz")
+    shape, size = _shape(header), file.stat().st_size
+    promised, packed = _n_bytes(header), file.name.lower().endswith(".gz")
     if promised > (size * _DEFLATE_RATIO if packed else size):
         return f"its header promises {by(shape)} voxels, {promised} bytes, and the file is too small for them"
     return ""
+
+
+def _shape(header: nibabel.Nifti1Header) -> tuple[int, ...]:
+    return tuple(int(n) for n in header["dim"][1:4])
+
+
+def _n_bytes(header: nibabel.Nifti1Header) -> int:
+    return int(header["vox_offset"]) + math.prod(_shape(header)) * header.get_data_dtype().itemsize
 
 
 def _wrong_lengths(header: nibabel.Nifti1Header) -> str:

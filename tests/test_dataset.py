@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from medquanbench import open_dataset, shelf
+from medquanbench.dataset import Access, Download, Missing, open_card
 from medquanbench.values import RequestError
 
 HIPPOCAMPUS = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "msd-hippocampus"
@@ -23,8 +24,6 @@ def test_cards_on_the_shelf_are_complete(tmp_path):
         text = (shelf.shelf(shelf.DATASETS) / f"{name}.toml").read_text()
         dataset = open_dataset(name, root=None if "\nphantom" in text else tmp_path)
         assert dataset.name == name and dataset.licence and dataset.source and dataset.tolerance_source
-        everyone = [case for _, cases in dataset.split for case in cases]
-        assert len(everyone) == len(set(everyone)), "a case stands in two splits"
         assert [label.index for label in dataset.labels] == list(range(1, len(dataset.labels) + 1))
         assert all(label.tolerance_mm > 0 for label in dataset.labels)
 
@@ -124,21 +123,78 @@ def test_a_case_without_files_is_named(micro_data):
 
 
 def test_the_sample_ct_of_totalsegmentator(tmp_path):
-    """117 structures, 13 of them mapped to BTCV's names; who made the reference is said."""
+    """117 structures without a map of names (see tests/test_matching.py); who made the reference is said."""
     dataset = open_dataset("totalsegmentator-samples", root=tmp_path)
     names = [label.name for label in dataset.labels]
     assert (len(names), names[0], names[51], names[116]) == (117, "spleen", "aorta", "costal_cartilages")
-    organs = [label.name for label in open_dataset("btcv-phantom").labels]
-    assert sorted(output for _, output in dataset.label_map) == sorted(organs)
     assert {label.tolerance_mm for label in dataset.labels} == {3.0} and "model output" in dataset.reference
-    sides = [(a, b) for a, b in dataset.label_map if a.endswith(("_left", "_right"))]
-    assert len(sides) == 4 and all(b.startswith(a.rpartition("_")[2]) for a, b in sides)
 
 
-def test_cards_without_pairs_and_map_have_none(tmp_path):
-    for name in ("btcv-phantom", "msd-hippocampus"):
-        dataset = open_dataset(name, root=tmp_path if name == "msd-hippocampus" else None)
-        assert (dataset.pairs, dataset.label_map, dataset.reference) == ((), (), "")
+def test_a_card_says_nothing_that_it_does_not_say(tmp_path):
+    dataset = open_dataset("btcv-phantom")
+    assert (dataset.label_map, dataset.reference, dataset.background, dataset.patients) == ((), "", (), ())
+    assert dataset.access == Access("", ()) and all(x.stored == x.index for x in dataset.labels)
+    assert dataset.patient_of("phantom_001") == "phantom_001"
+
+
+def test_a_card_alone_has_all_but_files():
+    card = open_card("msd-hippocampus")
+    assert len(card.names("test")) == 40 and len(card.labels) == 2 and card.layouts and card.root is None
+    with pytest.raises(RequestError, match="msd-hippocampus needs --data-root .*imagesTr/hippocampus_006.nii.gz"):
+        card.cases("test")
+    with pytest.raises(RequestError, match="needs --data-root"):
+        card.census()
+
+
+def test_a_census_counts_what_is_there_what_is_missing_and_what_is_more(micro_data):
+    (micro_data / "images" / "m3.nii.gz").unlink()
+    (micro_data / "labels" / "c1.nii.gz").unlink()
+    (micro_data / "labels" / "zz.nii.gz").touch()
+    (micro_data / "images" / "notes.txt").touch()
+    dataset = open_dataset(micro_data / "micro.toml", root=micro_data)
+    census, root = dataset.census(), micro_data.resolve()
+    assert [case.name for case in census.cases] == ["t1", "m1", "m2", "m4", "m5", "m6", "m7"]
+    assert census.missing == (
+        Missing("calibration", "c1", root / "labels" / "c1.nii.gz"),
+        Missing("test", "m3", root / "images" / "m3.nii.gz"),
+    )
+    assert census.extra == (root / "labels" / "zz.nii.gz",) and census.layout == dataset.layout == "the card's layout"
+
+
+def test_a_full_card_is_read_whole(micro_data):
+    card = micro_data / "micro.toml"
+    more = """background = [7]
+[patient]
+m1 = "anna"
+m2 = "anna"
+[access]
+steps = "ask us"
+[[download]]
+file = "micro.tar"
+zenodo = "12"
+md5 = "0123456789abcdef0123456789abcdef"
+[layout]"""
+    text = (
+        card.read_text()
+        .replace("[layout]", more, 1)
+        .replace("index = 2", 'index = 2\nstored = 9\ntolerance_source = "a"')
+    )
+    card.write_text(text)
+    dataset = open_dataset(card, root=micro_data)
+    assert [(x.stored, x.tolerance_source) for x in dataset.labels] == [(1, ""), (9, "a")]
+    assert dataset.background == (7,) and [dataset.patient_of(name) for name in ("m1", "m2", "m3")] == [
+        "anna",
+        "anna",
+        "m3",
+    ]
+    download = Download("micro.tar", "", "12", None, "0123456789abcdef0123456789abcdef", "")
+    assert dataset.access == Access("ask us", (download,))
+
+
+def test_the_parts_of_a_published_split_are_splits(tmp_path):
+    with pytest.raises(RequestError, match="no split 'transunet' in .*; there is: .*transunet-test, transunet-train"):
+        open_card("btcv").names("transunet")
+    assert open_card("btcv").split_of("0035") == "test" and open_card("btcv").split_of("0061") == "unused"
 
 
 def test_unknown_split_lists_what_there_is(micro_data):
