@@ -1,4 +1,4 @@
-"""A card's structures as a network's outputs: by its map, or by equal names and indices."""
+"""A card's structures as a network's outputs: equal tables, the card's map, or names that mean the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from medquanbench import open_bundle, open_dataset
 from medquanbench.images import Grid, LabelMap
-from medquanbench.tasks import TASKS
+from medquanbench.tasks import TASKS, Answer
 from medquanbench.tasks.targets import Targets, match
 from medquanbench.values import Case, Presence, RequestError
 
@@ -64,13 +64,28 @@ def test_several_structures_become_their_union_and_the_rest_background(bundle, m
     assert renumbered.labels.tolist() == [[[0, 2, 2, 1, 0]]] and renumbered.grid is reference.grid
 
 
-def test_without_a_map_values_stay_and_names_must_be_equal(bundle, micro_data):
+def test_equal_tables_stay_as_they_are(bundle, micro_data):
     dataset = open_dataset(micro_data / "micro.toml", root=micro_data)
     targets, reference = match(bundle, dataset), LabelMap(np.ones((1, 1, 1), np.uint16), Grid((1, 1, 1), np.eye(4)))
     assert targets == Targets(dataset.labels) and targets.renumber(reference) is reference
+    assert targets.renumber_prediction(reference) is reference and targets.outputs == ((1,), (2,))
+
+
+def test_names_that_mean_the_same_are_matched_whatever_their_numbers(bundle, micro_data):
+    dataset = open_dataset(micro_data / "micro.toml", root=micro_data)
     swapped = replace(dataset, labels=tuple(replace(label, index=3 - label.index) for label in dataset.labels))
-    with pytest.raises(RequestError, match="answer with low, high; micro is labelled with low, high"):
-        match(bundle, swapped)
+    targets = match(bundle, swapped)
+    assert [(label.index, label.name) for label in targets.labels] == [(1, "low"), (2, "high")]
+    assert sorted(targets.values) == [(1, 2), (2, 1)] and sorted(targets.answers) == [(1, 1), (2, 2)]
+    assert targets.pairs == (("low", "low"), ("high", "high")) and targets.unmapped == targets.unasked == ()
+
+
+def test_names_that_mean_nothing_to_each_other_are_a_sentence_with_those_spelt_alike(bundle, micro_data):
+    dataset = open_dataset(micro_data / "micro.toml", root=micro_data)
+    other = [replace(label, name=name) for label, name in zip(dataset.labels, ("tall", "lows"))]
+    words = "answer with low, high; micro is labelled with tall, lows; 'lows' is near 'low'"
+    with pytest.raises(RequestError, match=words):
+        match(bundle, replace(dataset, labels=tuple(other)))
 
 
 @pytest.mark.parametrize(
@@ -100,8 +115,8 @@ def test_scores_are_those_of_the_union_and_know_no_unmapped_structure(bundle, ma
     predicted[1:5, 1:3, 1:3], predicted[6, 6, 6], predicted[6, 1, 1] = 2, 1, 1
     nibabel.save(nibabel.Nifti1Image(truth, np.eye(4)), tmp_path / "t.nii.gz")
     case = Case("t", (tmp_path / "t.nii.gz",), tmp_path / "t.nii.gz")
-    answer = LabelMap(predicted, Grid(truth.shape, np.eye(4)))
-    low, high = TASKS["segmentation"].measure(answer, case, dataset, match(bundle, dataset)).targets
+    task, answer = TASKS["segmentation"], Answer(LabelMap(predicted, Grid(truth.shape, np.eye(4))), None)
+    low, high = task.measure(answer, task.truth(case, dataset, match(bundle, dataset))).targets
     assert (high.name, high.scores, high.reference_voxels) == ("high", (1.0, 1.0), 16)
     assert (low.presence, low.reference_voxels, low.predicted_voxels) == (Presence.BOTH, 1, 2)
     assert low.scores[0] == pytest.approx(2 / 3)
