@@ -6,7 +6,11 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-DOORS = {"eval": "evaluate a bundle on a dataset, in float and quantized"}
+DOORS = {
+    "eval": "evaluate a bundle on a dataset, in float and quantized",
+    "data": "look at datasets: list, info, verify, fetch, prepare; score predictions",
+}
+_HOMES = {"data": "medquanbench.data.__main__"}  # doors that are packages
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         asked = f"no door '{argv[0]}'; " if argv else ""
         print(f"error: {asked}there is: {', '.join(DOORS)}\n{usage}", file=sys.stderr)
         return 2
-    door: Callable[[Sequence[str]], int] = import_module(f"medquanbench.{argv[0]}").main
+    door: Callable[[Sequence[str]], int] = import_module(_HOMES.get(argv[0], f"medquanbench.{argv[0]}")).main
     return door(argv[1:])
 
 

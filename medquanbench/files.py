@@ -71,10 +71,11 @@ def write_whole(file: Path, data: bytes) -> None:
     try:
         _write_whole(file, data)
     except OSError as error:
-        raise RequestError(_unwritable(file.parent, error)) from error
+        raise RequestError(unwritable(file.parent, error)) from error
 
 
-def _unwritable(folder: Path, error: OSError) -> str:
+def unwritable(folder: Path, error: OSError) -> str:
+    """Why a folder cannot be written, as a sentence; of a full disk, with the room that there is."""
     if folder.is_symlink() and not folder.exists():
         return f"{folder} cannot be written: it {obstacle(folder)}"
     if error.errno not in _FULL:

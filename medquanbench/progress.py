@@ -44,7 +44,7 @@ class Progress:
         if self.before is not None and done == self.before[0] + 1:
             self.computed, self.seconds = self.computed + 1, self.seconds + now - self.before[1]
         self.before = (done, now)
-        left = self.seconds / self.computed * (total - done) if self.computed else None
+        left = self.seconds / self.computed * (total - done) if self.computed and done < total else None
         self.say(text if left is None else f"{text}, about {left:.0f} s left in all")
 
     def clear(self) -> None:

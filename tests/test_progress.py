@@ -38,6 +38,17 @@ def test_cases_found_on_disk_take_no_time(clock):
     ]  # fmt: skip
 
 
+def test_when_all_cases_are_done_no_time_is_left_to_tell(clock):
+    stream = io.StringIO()
+    progress = Progress(lambda: None, stream, clock)
+    progress.live = True
+    progress.case("run 1", 0, 1)
+    clock.now += 3
+    progress.case("run 1", 1, 1)
+    progress.case("statistics", 1, 1)
+    assert stream.getvalue().split("\r\033[K")[1:] == ["run 1", "run 1", "statistics"]
+
+
 def test_a_log_gets_the_first_line_and_then_one_in_ten_seconds(clock):
     stream = io.StringIO()
     progress = Progress(lambda: None, stream, clock)
