@@ -7,11 +7,10 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from medquanbench.doorway import Parser, answer, number, whole_number
 from medquanbench.progress import Progress
-from medquanbench.stop import stoppable
-from medquanbench.values import Recipe, RequestError, RunError, not_found
+from medquanbench.values import Recipe, RequestError
 
 _PRECISION = re.compile(r"--(w\d+a\d+)(?:=(.*))?")
 
@@ -31,34 +30,6 @@ examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence, as all others."""
-
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(message.removeprefix("argument ").replace("expected one argument", "a value is needed"))
-
-    def parse_args(self, args: Sequence[str]) -> argparse.Namespace:
-        parsed, unknown = self.parse_known_args(args)
-        if unknown:
-            flags = [flag for action in self._actions for flag in action.option_strings if flag != "-h"]
-            raise not_found("flag", unknown[0], "eval", [*flags, "--wNaM"])
-        return parsed
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number") from None
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number") from None
-
-
 def _device(text: str) -> str:
     if text not in DEVICES:
         raise argparse.ArgumentTypeError(f"no device '{text}'; there is: {', '.join(DEVICES)}")
@@ -67,13 +38,14 @@ def _device(text: str) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The arguments beside the precision flags."""
-    p = _Parser(
+    p = Parser(
         prog="python -m medquanbench.eval",
         epilog=_EPILOG.format(policies=", ".join(POLICIES)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="What 8-bit and 4-bit quantization costs a 3D segmentation model: DSC and NSD, with statistics.",
         allow_abbrev=False,
     )
+    p.more_flags = ("--wNaM",)
     p.add_argument(
         "--bundle", required=True, metavar="NAME|PATH", help="a bundle on the shelf, or a MONAI bundle's folder"
     )
@@ -86,23 +58,29 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--data-root", metavar="DIR", help="folder of a real dataset's files")
     p.add_argument("--split", default="test", help="split of the dataset (default: test)")
-    p.add_argument("--cases", type=_whole, metavar="N", help="only the first N cases of the split")
+    p.add_argument("--cases", type=whole_number, metavar="N", help="only the first N cases of the split")
     p.add_argument(
         "--keep", action="append", default=[], metavar="GLOB", help="layers that stay float; * crosses dots; repeats"
     )
     p.add_argument(
         "--input-bits",
-        type=_whole,
+        type=whole_number,
         metavar="N",
         help="bits of the image entering the first layer (default: as the layers)",
     )
     p.add_argument(
         "--margin",
-        type=_number,
+        type=number,
         metavar="D",
         help="non-inferiority margin in DSC (default: 0.002 at 8 bits, else 0.01)",
     )
-    p.add_argument("--seed", type=_whole, default=0, metavar="N", help="seed of the bootstrap (default: 0)")
+    p.add_argument(
+        "--nsd-margin",
+        type=number,
+        metavar="D",
+        help="non-inferiority margin in NSD (default: 0.002 at 8 bits, else 0.01)",
+    )
+    p.add_argument("--seed", type=whole_number, default=0, metavar="N", help="seed of the bootstrap (default: 0)")
     p.add_argument(
         "--device", default="cpu", type=_device, metavar="cpu|cuda", help="where the network runs (default: cpu)"
     )
@@ -136,31 +114,12 @@ def recipes(argv: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, call, print. Returns the exit code: 0 done, 1 failed, 2 the request is wrong."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    try:
-        precisions, rest = recipes(argv)
-        with stoppable() as check_stop:
-            return _evaluate(parser().parse_args(rest), precisions, argv, Progress(check_stop))
-    except RequestError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except RunError as error:
-        print(f"failed: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        # One that names a file is about a path that was asked for; else a device, a disk or a pipe failed.
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"{'error' if where else 'failed'}: {where}{error.strerror}; what was finished is kept", file=sys.stderr)
-        return 2 if where else 1
-    except (MemoryError, RuntimeError) as error:
-        from medquanbench.device import is_out_of_memory
 
-        if not is_out_of_memory(error):
-            raise
-        print("failed: there is not enough memory; what was finished is kept", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped; what was finished is kept, and the same command goes on from there", file=sys.stderr)
-        return 1
+    def work(progress: Progress) -> int:
+        precisions, rest = recipes(argv)
+        return _evaluate(parser().parse_args(rest), precisions, argv, progress)
+
+    return answer(work)
 
 
 def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv: list[str], progress: Progress) -> int:
@@ -180,6 +139,7 @@ def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv:
     dataset = open_dataset(args.dataset, root=args.data_root)
     bundle = open_bundle(args.bundle, variant=args.variant, weights=args.weights, dataset=dataset.name)
     wanted = asked or [Recipe.parse(text + tail) for text in TABLE_1]
+    asked_margins = (("dsc", args.margin), ("nsd", args.nsd_margin))
     plan = prepare(
         bundle,
         dataset,
@@ -187,7 +147,7 @@ def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv:
         cases=args.cases,
         seed=args.seed,
         split=args.split,
-        margin=args.margin,
+        margins=tuple((metric, margin) for metric, margin in asked_margins if margin is not None),
         progress=progress.say,
     )
     folder = Path(args.out) if args.out else plan.default_folder

@@ -42,15 +42,10 @@ class Parts:
 
     def read_slice(self, name: str) -> np.ndarray | None:
         """The slice that was written under a name; None where there is none, or it is damaged."""
-        file = self.folder / f"{name}.npy" if self.folder else None
-        if file is None or not file.is_file():
-            return None
+        array = self.read_bytes(f"{name}.npy")
         try:
-            data = file.read_bytes()
-            array, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
-            whole = hashlib.sha256(array).digest() == digest
-            return np.load(io.BytesIO(array), allow_pickle=False) if whole else None
-        except (OSError, ValueError, EOFError):
+            return np.load(io.BytesIO(array), allow_pickle=False) if array is not None else None
+        except (ValueError, EOFError):
             return None
 
     def write_slice(self, slice_: np.ndarray | None, name: str) -> None:
@@ -59,11 +54,52 @@ class Parts:
             return
         buffer = io.BytesIO()
         np.save(buffer, slice_)
-        self._write(buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest(), f"{name}.npy")
+        self.write_bytes(buffer.getvalue(), f"{name}.npy")
+
+    def read_bytes(self, file_name: str) -> bytes | None:
+        """The bytes that were written to a file; None where there are none, or they are damaged."""
+        file = self.folder / file_name if self.folder else None
+        if file is None or not file.is_file():
+            return None
+        try:
+            content = file.read_bytes()
+        except OSError:
+            return None
+        data, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+        return data if hashlib.sha256(data).digest() == digest else None
+
+    def write_bytes(self, data: bytes, file_name: str) -> None:
+        """Keep bytes with their SHA-256 behind them."""
+        self._write(data + hashlib.sha256(data).digest(), file_name)
 
     def _write(self, data: bytes, name: str) -> None:
         if self.folder is not None:
             write_whole(self.folder / name, data)
+
+
+class FloatAnswers:
+    """The float network's answers, packed, case by case: what the answers of quantized networks are compared with.
+
+    They lie in the folder of the float run's parts; without a folder they stay in memory.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._parts, self._kept = Parts(folder), {}
+
+    def read(self, case: str) -> bytes | None:
+        """The packed answer to a case; None where there is none, or it is damaged."""
+        return self._kept.get(case) if self._parts.folder is None else self._parts.read_bytes(_file_of(case))
+
+    def write(self, packed: bytes, case: str) -> None:
+        """Keep the packed answer to a case."""
+        if self._parts.folder is None:
+            self._kept[case] = packed
+        else:
+            self._parts.write_bytes(packed, _file_of(case))
+
+
+def _file_of(case: str) -> str:
+    return f"{case}.answer"
 
 
 def _digest(content: object) -> str:

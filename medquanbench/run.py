@@ -19,7 +19,7 @@ from medquanbench.bundle import Bundle
 from medquanbench.dataset import Dataset
 from medquanbench.device import is_out_of_memory
 from medquanbench.files import file_sha256
-from medquanbench.parts import Parts
+from medquanbench.parts import FloatAnswers, Parts
 from medquanbench.scene import Frame, cut
 from medquanbench.tasks import TASKS
 from medquanbench.values import Case, CaseResult, Receipt, Recipe, Record, RequestError, Run, RunError
@@ -38,6 +38,7 @@ class Job:
         frame: the slice to cut from one case's answer for the report's picture, or None.
         predictions: folder for the answers themselves, or None.
         progress: called as (cases done, cases in all).
+        float_answers: where the reference run leaves its answers and other runs find them; None compares nothing.
     """
 
     bundle: Bundle
@@ -48,6 +49,7 @@ class Job:
     frame: Frame | None
     predictions: Path | None
     progress: Callable[[int, int], None]
+    float_answers: FloatAnswers | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,9 @@ def execute(run: Run, job: Job) -> Outcome:
             done[case.name] = _one_case(run, job, network, case, parts)
             job.progress(len(done), len(job.cases))
     results = tuple(done[case.name].result for case in job.cases)
-    record = Record(run, TASKS[job.dataset.task].metrics, results, receipt)
+    task = TASKS[job.dataset.task]
+    names = (tuple(detail.name for detail in details) for details in (task.details, task.case_details))
+    record = Record(run, task.metrics, results, receipt, *names)
     return Outcome(record, done[job.frame.case].slice if job.frame else None)
 
 
@@ -143,9 +147,17 @@ def _finished(run: Run, job: Job, case: Case, parts: Parts) -> _Finished | None:
     result = parts.read(CaseResult, case.name)
     slice_ = parts.read_slice(case.name) if _is_framed(job, case) else None
     lacks_slice = slice_ is None and _is_framed(job, case)
-    if result is None or result.case != case.name or lacks_slice or not _has_answer(run, job, case, parts):
+    lacks_answer = not _has_answer(run, job, case, parts) or not _has_float_answer(run, job, case)
+    if result is None or result.case != case.name or lacks_slice or lacks_answer:
         return None
     return _Finished(result, slice_)
+
+
+def _has_float_answer(run: Run, job: Job, case: Case) -> bool:
+    """True where this run leaves none for others, or it is there as it was written."""
+    if job.float_answers is None or not run.recipe.is_reference:
+        return True
+    return job.float_answers.read(case.name) is not None
 
 
 def _has_answer(run: Run, job: Job, case: Case, parts: Parts) -> bool:
@@ -211,16 +223,35 @@ def _check_answer(answer: object, bundle: Bundle) -> None:
 
 def _one_case(run: Run, job: Job, network: torch.nn.Module, case: Case, parts: Parts) -> _Finished:
     task, began = TASKS[job.dataset.task], time.perf_counter()
+    targets = task.targets(job.bundle, job.dataset)
     try:
-        answer = task.answer(network, job.bundle, case, job.device)
-        measured = task.measure(answer, case, job.dataset, task.targets(job.bundle, job.dataset))
+        truth = task.truth(case, job.dataset, targets)
+        answer = task.answer(network, job.bundle, case, job.device, truth)
+        output, measured = answer.output, task.measure(answer, truth)
     except RequestError as error:
         kept = "; what was finished is kept" * (job.parts is not None)
         raise RequestError(f"{error} (case {case.name}){kept}") from error
+    agreement = _agreement(run, job, case, output)
     step, seconds = quant.take_image_step(network), time.perf_counter() - began
-    result = CaseResult(case.name, measured.spacing_mm, measured.targets, step, seconds)
-    _keep_answer(run, job, case, answer, parts)
-    slice_ = cut(answer, job.frame) if _is_framed(job, case) else None
+    result = CaseResult(case.name, measured.spacing_mm, measured.targets, step, seconds, agreement)
+    _keep_answer(run, job, case, output, parts)
+    slice_ = cut(targets.renumber_prediction(output), job.frame) if _is_framed(job, case) else None
     parts.write_slice(slice_, case.name)
     parts.write(result, case.name)  # last: it says that the case is finished
     return _Finished(result, slice_)
+
+
+def _agreement(run: Run, job: Job, case: Case, output: Any) -> tuple[float | None, ...]:
+    """How far an output agrees with the reference run's, which leaves its own for the runs after it."""
+    task = TASKS[job.dataset.task]
+    if job.float_answers is None:
+        return (None,) * len(task.case_details)
+    if run.recipe.is_reference:
+        job.float_answers.write(task.pack(output), case.name)
+    packed = job.float_answers.read(case.name)
+    if packed is None:
+        raise RunError(
+            f"the FP32 answer to case {case.name}, with which {run.recipe} is compared, is gone or damaged; the same "
+            "command makes it again"
+        )
+    return task.agreement(output, packed)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import nibabel
 import numpy as np
 
-from medquanbench.images import LabelMap, read_image, read_labels
+from medquanbench.dataset import Dataset
+from medquanbench.images import LabelMap, read_image
+from medquanbench.reference import read_reference
 from medquanbench.tasks import Targets
 from medquanbench.values import Case
 
@@ -29,9 +31,9 @@ class Frame:
     reference: np.ndarray
 
 
-def frame(case: Case, targets: Targets) -> Frame:
+def frame(case: Case, dataset: Dataset, targets: Targets) -> Frame:
     """The slice that shows the most structures, among these the one with the most voxels of them."""
-    reference, image = targets.renumber(read_labels(case.target)), read_image(case.inputs[0])
+    reference, image = targets.renumber(read_reference(case, dataset)), read_image(case.inputs[0])
     labels = _canonical(reference.labels, reference.grid.affine)
     shown = [(len(np.unique(labels[..., k])), int((labels[..., k] > 0).sum())) for k in range(labels.shape[2])]
     index = max(range(len(shown)), key=shown.__getitem__)

@@ -6,20 +6,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from medquanbench import stats
 from medquanbench.bundle import Bundle
 from medquanbench.dataset import Dataset
 from medquanbench.files import write_whole
+from medquanbench.parts import FloatAnswers
 from medquanbench.report.figures import save_arrays
 from medquanbench.report.html import report_html
 from medquanbench.report.model import Scene, StudyReport
-from medquanbench.report.tables import cases_csv, results_csv
+from medquanbench.report.tables import cases_csv, labels_csv, results_csv
 from medquanbench.run import Job, Outcome, execute
 from medquanbench.scene import Frame, frame
 from medquanbench.study_folder import claimed
 from medquanbench.study_plan import Conduct, Plan, prepare
 from medquanbench.study_record import facts, notes, record_json
-from medquanbench.tasks import TASKS
+from medquanbench.study_statistics import judged_rows
 from medquanbench.values import Recipe, Record, Row
 
 
@@ -58,7 +58,7 @@ def evaluate(
         cases: how many cases of the split, from its beginning; None for all.
         seed: of the bootstrap; a phantom's data never depends on it.
         device: ``cpu`` or ``cuda``.
-        out: folder for results.csv, cases.csv, record.json, report.html and finished cases; None writes nothing.
+        out: folder for the tables, record.json, report.html and finished cases; None writes nothing.
 
     Raises:
         RequestError: the request is wrong; nothing was run.
@@ -69,22 +69,25 @@ def evaluate(
 
 
 def carry_out(plan: Plan, folder: Path | None, conduct: Conduct) -> Study:
-    """Run what is not finished yet and write the four outputs.
+    """Run what is not finished yet and write the outputs.
 
     Raises:
         RequestError: the folder belongs to another study, or another command is at work in it.
         RunError: a run failed; what was finished is kept.
     """
     with claimed(folder, plan):
-        shown = frame(plan.cases[0], plan.targets)
-        outcomes = tuple(_run(plan, number, folder, shown, conduct) for number in range(len(plan.runs)))
-        study = _study(plan, outcomes, shown)
+        shown = frame(plan.cases[0], plan.dataset, plan.targets)
+        answers = FloatAnswers(folder / "parts" / plan.runs[0].key if folder is not None else None)
+        outcomes = tuple(_run(plan, number, folder, shown, conduct, answers) for number in range(len(plan.runs)))
+        study = _study(plan, outcomes, shown, conduct)
         if folder is not None:
             _write(plan, study, folder, conduct)
         return study
 
 
-def _run(plan: Plan, number: int, folder: Path | None, shown: Frame, conduct: Conduct) -> Outcome:
+def _run(
+    plan: Plan, number: int, folder: Path | None, shown: Frame, conduct: Conduct, answers: FloatAnswers
+) -> Outcome:
     run, count = plan.runs[number], len(plan.cases)
 
     def progress(done: int, total: int) -> None:
@@ -93,12 +96,19 @@ def _run(plan: Plan, number: int, folder: Path | None, shown: Frame, conduct: Co
 
     predictions = folder / "predictions" if folder is not None and conduct.save_predictions else None
     parts = folder / "parts" if folder is not None else None
-    return execute(run, Job(plan.bundle, plan.dataset, plan.cases, conduct.device, parts, shown, predictions, progress))
+    return execute(
+        run,
+        Job(plan.bundle, plan.dataset, plan.cases, conduct.device, parts, shown, predictions, progress, answers),
+    )
 
 
-def _study(plan: Plan, outcomes: tuple[Outcome, ...], shown: Frame) -> Study:
-    reference = outcomes[0].record
-    rows = tuple(_row(outcome.record, reference, plan) for outcome in outcomes)
+def _study(plan: Plan, outcomes: tuple[Outcome, ...], shown: Frame, conduct: Conduct) -> Study:
+    cases = len(plan.runs) * len(plan.cases)
+
+    def progress(done: int, total: int) -> None:
+        conduct.progress(f"statistics: comparison {done}/{total}", cases, cases)
+
+    rows = judged_rows([outcome.record for outcome in outcomes], plan, progress)
     scene = Scene(
         case=shown.case,
         axis_note=f"axial slice {shown.index + 1} of {shown.depth} from the feet up, patient's right on the left",
@@ -124,45 +134,10 @@ def _study(plan: Plan, outcomes: tuple[Outcome, ...], shown: Frame) -> Study:
     return Study(plan.key, rows, report)
 
 
-def _row(record: Record, reference: Record, plan: Plan) -> Row:
-    metrics, recipe = record.metrics, record.run.recipe
-    means = tuple(record.mean(k) for k in range(len(metrics)))
-    if recipe.is_reference:
-        none = (None,) * len(metrics)
-        return Row(
-            record, means, none, None, None, None, None, None, _margin(plan, recipe), stats.Verdict.REFERENCE.value
-        )
-    drops = tuple(
-        stats.drop_pct(reference.mean(k), mean) if mean is not None and reference.mean(k) is not None else None
-        for k, mean in enumerate(means)
-    )
-    primary = metrics.index(TASKS[plan.dataset.task].primary)
-    pairs = zip(record.case_means(primary), reference.case_means(primary))
-    differences = [q - fp for q, fp in pairs if q is not None and fp is not None]
-    paired = stats.paired(differences, _margin(plan, recipe), seed=plan.seed)
-    return Row(
-        record,
-        means,
-        drops,
-        paired.mean_difference,
-        paired.ci_low,
-        paired.ci_high,
-        paired.p_value,
-        paired.ni_bound,
-        _margin(plan, recipe),
-        paired.verdict.value,
-    )
-
-
-def _margin(plan: Plan, recipe: Recipe) -> float:
-    if plan.margin is not None:
-        return plan.margin
-    return TASKS[plan.dataset.task].margin(recipe.weight_bits, recipe.activation_bits)
-
-
 def _write(plan: Plan, study: Study, folder: Path, conduct: Conduct) -> None:
     study.to_csv(folder / "results.csv")
     write_whole(folder / "cases.csv", cases_csv(study.rows).encode())
+    write_whole(folder / "labels.csv", labels_csv(study.rows).encode())
     save_arrays(study.report, folder)
     write_whole(folder / "report.html", report_html(study.report).encode())
     write_whole(folder / "record.json", record_json(plan, conduct, study.rows).encode())

@@ -17,7 +17,7 @@ from medquanbench.run import config_in_key
 from medquanbench.study_plan import Plan
 from medquanbench.values import RequestError
 
-OUTPUTS = ("results.csv", "cases.csv", "record.json", "report.html", "figures", "parts", "predictions")
+OUTPUTS = ("results.csv", "cases.csv", "labels.csv", "record.json", "report.html", "figures", "parts", "predictions")
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def _ingredients(plan: Plan) -> dict:
         "images_sha256": {name: list(sums) for name, sums in plan.sums},
         "recipes": [str(run.recipe) for run in plan.runs],
         "seed": plan.seed,
-        "margin": plan.margin,
+        **{f"{metric} margin": dict(plan.margins).get(metric) for metric in plan.task.metrics},
     }
 
 

@@ -12,7 +12,7 @@ from medquanbench import quant
 from medquanbench.bundle import Bundle
 from medquanbench.dataset import Dataset
 from medquanbench.run import case_sha256, plan_run
-from medquanbench.tasks import TASKS, Targets
+from medquanbench.tasks import TASKS, Targets, Task
 from medquanbench.values import Case, Recipe, RequestError, Run, not_found
 
 TABLE_1 = tuple(f"{bits} {policy}" for bits in ("w8a8", "w4a4") for policy in ("per-channel", "per-tensor", "adaptive"))
@@ -21,7 +21,10 @@ TABLE_1 = tuple(f"{bits} {policy}" for bits in ("w8a8", "w4a4") for policy in ("
 
 @dataclass(frozen=True)
 class Plan:
-    """A study before it is run: open things, cases with their checksums, and the runs with their keys."""
+    """A study before it is run: open things, cases with their checksums, and the runs with their keys.
+
+    ``margins``: (metric, accepted loss) where the user gave one.
+    """
 
     bundle: Bundle
     dataset: Dataset
@@ -29,14 +32,24 @@ class Plan:
     cases: tuple[Case, ...]
     sums: tuple[tuple[str, tuple[str, ...]], ...]
     runs: tuple[Run, ...]
-    margin: float | None
+    margins: tuple[tuple[str, float], ...]
     seed: int
     key: str
 
     @property
+    def task(self) -> Task:
+        """What the dataset asks for."""
+        return TASKS[self.dataset.task]
+
+    @property
     def targets(self) -> Targets:
         """What is scored."""
-        return TASKS[self.dataset.task].targets(self.bundle, self.dataset)
+        return self.task.targets(self.bundle, self.dataset)
+
+    def margin_of(self, metric: str, recipe: Recipe) -> float:
+        """The loss of a metric that is accepted of a recipe: as the user said, else as the task says."""
+        given = dict(self.margins)
+        return given[metric] if metric in given else self.task.margin(recipe.weight_bits, recipe.activation_bits)
 
     @property
     def default_folder(self) -> Path:
@@ -65,7 +78,7 @@ def prepare(
     cases: int | None = None,
     seed: int = 0,
     split: str = "test",
-    margin: float | None = None,
+    margins: tuple[tuple[str, float], ...] = (),
     progress: Callable[[str], None] | None = None,
 ) -> Plan:
     """Look at everything that can be wrong with a request before anything is run, and name the runs.
@@ -74,8 +87,10 @@ def prepare(
         RequestError: see :func:`evaluate`.
     """
     wanted = _recipes(recipes)
-    if margin is not None and not 0 < margin < 1:
-        raise RequestError(f"the margin is {margin}; a DSC difference above 0 and below 1 is needed")
+    for metric, margin in margins:
+        if not 0 < margin < 1:
+            wanted_margin = f"a difference in {metric.upper()} above 0 and below 1"
+            raise RequestError(f"the margin is {margin}; {wanted_margin} is needed")
     if not 0 <= seed < 2**32:
         raise RequestError(f"the seed is {seed}; a whole number from 0 to {2**32 - 1} is needed")
     if dataset.task not in TASKS:
@@ -89,8 +104,8 @@ def prepare(
     _look_at(chosen, bundle, dataset, progress or (lambda text: None))
     sums = {case.name: case_sha256(case) for case in chosen}
     runs = tuple(plan_run(bundle, dataset, split, sums, recipe, seed) for recipe in wanted)
-    key = hashlib.sha256(json.dumps([[run.key for run in runs], margin]).encode()).hexdigest()
-    return Plan(bundle, dataset, split, chosen, tuple(sums.items()), runs, margin, seed, key)
+    key = hashlib.sha256(json.dumps([[run.key for run in runs], margins]).encode()).hexdigest()
+    return Plan(bundle, dataset, split, chosen, tuple(sums.items()), runs, margins, seed, key)
 
 
 def _recipes(recipes: Iterable[Recipe | str]) -> tuple[Recipe, ...]:

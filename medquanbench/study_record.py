@@ -12,8 +12,11 @@ import sys
 import torch
 
 from medquanbench import __version__
+from medquanbench.matching import near_names
 from medquanbench.metrics import METRICS
+from medquanbench.stats import LEVEL
 from medquanbench.study_plan import Conduct, Plan
+from medquanbench.study_statistics import METHOD
 from medquanbench.tasks import TASKS
 from medquanbench.values import SCHEMA, Fact, Presence, Row, to_plain
 
@@ -25,7 +28,6 @@ _PACKAGES = (
     "scipy",
     "nibabel",
     "safetensors",
-    "surface-distance",
 )
 _LISTED = 5
 """Names that a note lists; the record and the facts list all."""
@@ -52,9 +54,9 @@ def facts(plan: Plan) -> tuple[Fact, ...]:
 
 
 def _matching(plan: Plan) -> tuple[Fact, ...]:
-    """What the reference is and which names were matched with which, where a card says so."""
+    """What the reference is and which names were matched with which, where they are not the same ones."""
     dataset, targets = plan.dataset, plan.targets
-    mapped = ", ".join(f"{structure} as {output}" for structure, output in dataset.label_map)
+    mapped = ", ".join(f"{structures} as {outputs}" for structures, outputs in targets.pairs)
     lines = (
         ("Reference", dataset.reference),
         ("Structures as outputs", mapped),
@@ -81,6 +83,8 @@ def _mapping_notes(plan: Plan) -> tuple[str, ...]:
     if targets.unmapped:
         count = f"{len(targets.unmapped)} of {len(dataset.labels)} structures of {dataset.name}"
         found.append(f"{count} are mapped to no output and count as background: {_listed(targets.unmapped)}.")
+    for structure, output in near_names(targets.unmapped, targets.unasked):
+        found.append(f"'{structure}' of {dataset.name} stands for no output; '{output}' is spelt alike.")
     if targets.unasked:
         count = f"{len(targets.unasked)} of {len(plan.bundle.labels) - 1} outputs of {plan.bundle.name}"
         found.append(f"{count} stand for no structure and count as background: {_listed(targets.unasked)}.")
@@ -112,7 +116,7 @@ def record_json(plan: Plan, conduct: Conduct, rows: tuple[Row, ...]) -> str:
     bundle, dataset = plan.bundle, plan.dataset
     record = {
         "schema": SCHEMA,
-        "study": {"key": plan.key, "seed": plan.seed, "margin": plan.margin, "split": plan.split},
+        "study": {"key": plan.key, "seed": plan.seed, "margins": dict(plan.margins), "split": plan.split},
         "bundle": {
             "name": bundle.name,
             "variant": bundle.variant,
@@ -127,13 +131,14 @@ def record_json(plan: Plan, conduct: Conduct, rows: tuple[Row, ...]) -> str:
             "phantom": dataset.phantom,
             "licence": dataset.licence,
             "reference": dataset.reference or None,
-            "label_map": dict(dataset.label_map) or None,
+            "label_map": dict(plan.targets.pairs) or None,
             "unmapped_structures": list(plan.targets.unmapped),
             "outputs_without_structure": list(plan.targets.unasked),
             "card_sha256": dataset.card_sha256,
             "case_sha256": {name: list(sums) for name, sums in plan.sums},
         },
         "conventions": _conventions(plan),
+        "statistics": _statistics(plan, rows),
         "versions": dict(versions()),
         "results": [_result(row) for row in rows],
         "times": {str(row.record.run.recipe): {c.case: c.seconds for c in row.record.cases} for row in rows},
@@ -144,9 +149,10 @@ def record_json(plan: Plan, conduct: Conduct, rows: tuple[Row, ...]) -> str:
 
 
 def _conventions(plan: Plan) -> dict:
-    names = TASKS[plan.dataset.task].metrics
+    task = TASKS[plan.dataset.task]
     return {
-        "metrics": {name: METRICS[name].definition for name in names},
+        "metrics": {name: METRICS[name].definition for name in task.metrics},
+        "details": {detail.name: detail.definition for detail in (*task.details, *task.case_details)},
         "tolerance_mm": {label.name: label.tolerance_mm for label in plan.targets.labels},
         "tolerance_source": plan.dataset.tolerance_source,
         "spacing": "the reference's own voxel spacing, on the image's own grid",
@@ -155,8 +161,26 @@ def _conventions(plan: Plan) -> dict:
     }
 
 
+def _statistics(plan: Plan, rows: tuple[Row, ...]) -> dict:
+    """What the rows say beside FP32; what they say of single labels is in labels.csv."""
+    recipes, labels = [str(row.record.run.recipe) for row in rows[1:]], rows[0].findings.labels
+    return {
+        "method": METHOD,
+        "level": LEVEL,
+        "families": {
+            "overall": {"members": recipes, "size": len(recipes)},
+            "labels": {"members": [label.name for label in labels], "size": len(labels) * len(recipes)},
+        },
+        "configurations": [
+            {"recipe": recipe, **{part: plain[part] for part in ("overall", "every_label", "tails", "collapsed")}}
+            for recipe, plain in ((str(row.record.run.recipe), to_plain(row.findings)) for row in rows[1:])
+        ],
+    }
+
+
 def _result(row: Row) -> dict:
     plain = to_plain(row)
+    del plain["findings"]  # under "statistics" and in labels.csv
     for case in plain["record"]["cases"]:
         del case["seconds"]  # under "times"
     return plain

@@ -12,7 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
-FILES = ("results.csv", "cases.csv")
+FILES = ("results.csv", "labels.csv", "cases.csv")
 
 
 def main() -> None:

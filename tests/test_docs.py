@@ -17,9 +17,11 @@ import torch
 from safetensors.torch import load_file
 
 from medquanbench import eval as door
+from medquanbench import open_dataset
 from medquanbench.bundle import build_network
 from medquanbench.images import grid_of, read_labels, same_grid, write_nifti
 from medquanbench.phantoms import PHANTOMS
+from medquanbench.reference import read_reference
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "your-own-model-and-data.md"
@@ -144,13 +146,36 @@ def test_a_folder_of_ones_own_and_files_by_name(done):
     with open(done / "runs" / "follow-up" / "cases.csv", newline="") as handle:
         assert {row["case"] for row in csv.DictReader(handle)} == {"patient_01_later"}
     record = json.loads((done / "runs" / "follow-up-margin" / "record.json").read_text())
-    assert record["study"]["margin"] == 0.005
+    assert record["study"]["margins"] == {"dsc": 0.005}
+
+
+def test_a_card_with_several_layouts_finds_its_cases_in_each(done):
+    """The first with a mask for each structure, the second with label maps that hold stored values."""
+    card, labels = done / "my-data" / "thorax.toml", np.arange(24, dtype=np.uint8).reshape(2, 3, 4) % 3
+    for root, below in (("a", "export-2025/"), ("b", "")):
+        for case in ("scan_021", "scan_022", "scan_030"):
+            write_nifti(labels, np.eye(4), done / root / f"{below}chest/{case}/ct.nii.gz")
+            for index, name in enumerate(("liver", "right kidney"), 1):
+                mask = (labels == index).astype(np.uint8)
+                write_nifti(mask, np.eye(4), done / root / f"{below}chest/{case}/masks/{name}.nii.gz")
+    for case, part in (("scan_021", "new"), ("scan_022", "old"), ("scan_030", "old")):
+        write_nifti(labels, np.eye(4), done / "c" / part / "images" / f"{case}.nii.gz")
+        stored = np.array([255, 5, 2], np.uint8)[labels]
+        write_nifti(stored, np.eye(4), done / "c" / part / "labels" / f"{case}.nii.gz")
+    for root, layout in (("a", "from the archive"), ("b", "from the archive"), ("c", "as one label map")):
+        dataset = open_dataset(card, root=done / root)
+        cases = dataset.cases("test")
+        assert dataset.layout == layout and [case.name for case in cases] == ["scan_021", "scan_022", "scan_030"]
+        assert all(np.array_equal(read_reference(case, dataset).labels, labels) for case in cases)
+    assert len(dataset.names("train")) == 20 and dataset.names("paper-test") == ("scan_021",)
+    assert dataset.patient_of("scan_021") == dataset.patient_of("scan_030") == "anna"
 
 
 def test_links_of_the_pages_lead_somewhere():
     for page in (ROOT / "docs").glob("*.md"):
         for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
             file, _, heading = target.partition("#")
+            file = file or page.name  # a heading of the page itself
             assert file.startswith("http") or (page.parent / file).exists(), target
             headings = re.findall(r"^#+ (.*)$", (page.parent / file).read_text(), re.MULTILINE) if heading else []
             assert not heading or heading in [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings]

@@ -47,7 +47,7 @@ def test_a_precision_flag_needs_a_policy(argv):
 def test_four_outputs_and_the_kind_of_data_in_the_first_line(micro, tmp_path, capsys):
     assert run(*micro, "--w4a4", "adaptive", "--w8a16", "per-tensor", "--keep", "con*", "--cases", 6) == 2  # all kept
     assert run(*micro, "--w4a4", "adaptive", "--w8a16", "per-tensor", "--cases", 6) == 0
-    for name in ("results.csv", "cases.csv", "record.json", "report.html"):
+    for name in ("results.csv", "cases.csv", "labels.csv", "record.json", "report.html"):
         assert (tmp_path / "out" / name).stat().st_size > 100
     first = capsys.readouterr().out.splitlines()[0]
     assert "real images" in first and "PHANTOM" not in first

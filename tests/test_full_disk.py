@@ -16,7 +16,7 @@ from tests.bad_input.bad import Place
 from tests.bad_input.page import FULL_DISK, sentence_of
 from tests.conftest import write_bundle, write_dataset
 
-CSVS = ("results.csv", "cases.csv", "figures/per_label.csv")
+CSVS = ("results.csv", "cases.csv", "labels.csv", "figures/per_label.csv")
 LITTLE = 24 * 1024  # bytes: some finished cases, not all
 
 

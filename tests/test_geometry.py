@@ -91,17 +91,21 @@ def test_all_turned_copies_have_one_answer_and_one_score(shape, spacing_mm, degr
     bundle = replace(open_bundle("nnunet"), window=Window((12, 12, 6), 0.5, "gaussian", 1))
     image, affine = 80 + 90 * spots(shape, 0, 1.5), affine_of(spacing_mm, degrees)
     truth = np.digitize(spots(shape, 1, 3), (0.2, 1.0)).astype(np.uint8)
-    answers, scores = [], []
+    answers, scores, believed = [], [], []
     for turn in TURNS:
         case = write(tmp_path, turn.array(image), turn.array(truth), turn.affine(affine, shape))
-        answer = ROAD.answer(network, bundle, case, "cpu")
-        answers.append(turn.back(answer.labels))
-        scores.append([t.scores for t in ROAD.measure(answer, case, dataset, Targets(dataset.labels)).targets])
+        right = ROAD.truth(case, dataset, Targets(dataset.labels))
+        answer = ROAD.answer(network, bundle, case, "cpu", right)
+        answers.append(turn.back(answer.output.labels))
+        measured = ROAD.measure(answer, right).targets
+        scores.append([t.scores for t in measured])
+        believed.append([t.details[-2:] for t in measured])
     assert np.bincount(answers[0].ravel(), minlength=3).min() > 0.05 * answers[0].size, "every output is seen"
     assert all(np.array_equal(answer, answers[0]) for answer in answers)
     found = np.array(scores)
     assert (found[..., 0] == found[0, :, 0]).all() and (0 < found[0]).all() and (found[0] < 1).all()
     np.testing.assert_allclose(found[..., 1], found[:1, :, 1].repeat(48, 0), rtol=0, atol=1e-12)  # sums in other orders
+    np.testing.assert_allclose(believed, [believed[0]] * 48, rtol=0, atol=1e-7)
 
 
 def threshold(windows: torch.Tensor) -> torch.Tensor:
@@ -120,7 +124,7 @@ def test_a_ball_is_found_where_it_is(spacing_mm, degrees, tmp_path):
     inside_mm = radius_mm - np.sqrt(((world - centre_mm[:, None, None, None]) ** 2).sum(axis=0))
     image = (80 + 20 * inside_mm).astype(np.float32)  # 80 HU is the network's zero
     case = write(tmp_path, image, np.zeros(shape, np.uint8), affine)
-    labels = ROAD.answer(threshold, bundle, case, "cpu").labels
+    labels = ROAD.answer(threshold, bundle, case, "cpu").output.labels
     found_mm = affine[:3, :3] @ np.argwhere(labels).mean(axis=0) + affine[:3, 3]
     away = np.linalg.solve(affine[:3, :3] / spacing_mm, found_mm - centre_mm) / np.maximum(spacing_mm, (3, 3, 5))
     assert np.abs(away).max() < 0.1
@@ -133,13 +137,13 @@ def test_a_ball_is_found_where_it_is(spacing_mm, degrees, tmp_path):
 def test_every_voxel_of_the_file_has_an_answer(shape, spacing_mm, degrees, tmp_path):
     """Also where the last plane lies halfway between two of the network's voxels."""
     case = write(tmp_path, np.full(shape, 200, np.int16), np.zeros(shape, np.uint8), affine_of(spacing_mm, degrees))
-    assert ROAD.answer(threshold, open_bundle("nnunet"), case, "cpu").labels.all()
+    assert ROAD.answer(threshold, open_bundle("nnunet"), case, "cpu").output.labels.all()
 
 
 def test_a_saved_answer_lies_exactly_over_its_image(network, tmp_path):
     bundle, shape = open_bundle("nnunet"), (17, 14, 9)
     case = write(tmp_path, 90 * spots(shape, 0, 1), np.zeros(shape, np.uint8), affine_of((1.3, 0.9, 4), OBLIQUE))
-    answer = ROAD.answer(network, bundle, case, "cpu")
+    answer = ROAD.answer(network, bundle, case, "cpu").output
     ROAD.save(answer, tmp_path / "saved")
     saved, image = nibabel.load(tmp_path / "saved.nii.gz"), nibabel.load(case.inputs[0])
     assert saved.shape == image.shape and np.array_equal(saved.affine, image.affine)
@@ -158,7 +162,7 @@ def ct() -> nibabel.Nifti1Image:
 def demo(name: str, recipe: str) -> Callable[[Case], LabelMap]:
     bundle = open_bundle(name, weights="demo-btcv-phantom")
     network, _ = quant.quantize(bundle.network(), Recipe.parse(recipe))
-    return lambda case: ROAD.answer(network, bundle, case, "cpu")
+    return lambda case: ROAD.answer(network, bundle, case, "cpu").output
 
 
 @pytest.mark.parametrize("name, recipe", [("swinunetr", "fp32"), ("nnunet", "w4a4 adaptive")])

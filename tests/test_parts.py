@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medquanbench.parts import Parts
+from medquanbench.parts import FloatAnswers, Parts
 from medquanbench.values import CaseResult, Presence, Target
 
-RESULT = CaseResult("a", (1.0, 2.0, 3.0), (Target(1, "x", Presence.LOST, 5, 0, (0.0, None)),), None, 1.5)
+RESULT = CaseResult(
+    "a", (1.0, 2.0, 3.0), (Target(1, "x", Presence.LOST, 5, 0, (0.0, None), (2.0, None)),), None, 1.5, (None,)
+)
 
 
 def test_what_was_written_is_read(tmp_path):
@@ -41,6 +43,25 @@ def test_a_damaged_slice_is_no_slice(tmp_path, damage):
     assert np.array_equal(np.load(file), np.arange(600).reshape(20, 30)), "others read it too"
     file.write_bytes(damage(file.read_bytes()))
     assert parts.read_slice("a") is None
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_float_answers_are_found_again(tmp_path, folder):
+    answers = FloatAnswers(tmp_path / "p" if folder else None)
+    assert answers.read("a") is None
+    answers.write(b"packed", "a")
+    answers.write(b"", "b")
+    assert (answers.read("a"), answers.read("b"), answers.read("c")) == (b"packed", b"", None)
+    assert FloatAnswers(tmp_path / "p").read("a") == (b"packed" if folder else None)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b"x" + b[1:], lambda b: b"", lambda b: b[:-32]])
+def test_a_damaged_float_answer_is_none(tmp_path, damage):
+    answers = FloatAnswers(tmp_path)
+    answers.write(b"packed", "a")
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(damage(file.read_bytes()))
+    assert answers.read("a") is None
 
 
 def test_no_folder_keeps_nothing():

@@ -75,7 +75,8 @@ def finished(out: Path) -> dict[str, tuple[int, int]]:
     files = [part for part in out.glob("parts/*/*.json") if part.name[0] != "."]
     cases = {(part.parent.name, part.stem) for part in files}
     files += [out / "parts" / run / f".answer.{case}.json" for run, case in cases]
-    files += [slice_ for slice_ in out.glob("parts/*/*.npy") if (slice_.parent.name, slice_.stem) in cases]
+    arrays = [file for kind in ("npy", "answer") for file in out.glob(f"parts/*/*.{kind}")]
+    files += [array for array in arrays if (array.parent.name, array.stem) in cases]
     return {str(file): (file.stat().st_ino, file.stat().st_mtime_ns) for file in files}
 
 
@@ -140,7 +141,7 @@ def test_kills_while_a_file_is_written(server, chance, tmp_path):
         kept = assert_kept(kept, out)
     assert server.run(out).status == 0
     kept = assert_kept(kept, out)
-    for moment, write in (("half", 1), ("whole", 2), ("renamed", 3)):  # results.csv, cases.csv, figures/per_label.csv
+    for moment, write in (("half", 1), ("whole", 2), ("renamed", 3)):  # results.csv, cases.csv, labels.csv
         assert server.run(out, moment=moment, write=write).status == -signal.SIGKILL
     assert server.run(out).status == 0
     assert_kept(kept, out)

@@ -9,19 +9,22 @@ import pytest
 import torch
 
 from medquanbench import open_bundle, open_dataset
+from medquanbench.parts import FloatAnswers
 from medquanbench.run import Job, answers_folder, case_sha256, execute, plan_run
 from medquanbench.tasks import TASKS
-from medquanbench.values import Recipe, RequestError
+from medquanbench.values import Recipe, RequestError, RunError
 
 
-def outcome(bundle, dataset, recipe: str, count: int, out: Path | None = None):
+def outcome(bundle, dataset, recipe: str, count: int, out: Path | None = None, answers: FloatAnswers | None = None):
     """The outcome of a run, and what it told of its progress; parts and answers are kept in a folder, or not."""
     cases = dataset.cases("test", count)
     sums = {case.name: case_sha256(case) for case in cases}
     run = plan_run(bundle, dataset, "test", sums, Recipe.parse(recipe), 0)
     told: list[tuple[int, int]] = []
-    parts, answers = (out / "parts", out / "predictions") if out else (None, None)
-    job = Job(bundle, dataset, cases, "cpu", parts, None, answers, lambda done, total: told.append((done, total)))
+    parts, saved = (out / "parts", out / "predictions") if out else (None, None)
+    job = Job(
+        bundle, dataset, cases, "cpu", parts, None, saved, lambda done, total: told.append((done, total)), answers
+    )
     return execute(run, job), told
 
 
@@ -98,10 +101,10 @@ def test_every_recipe_has_a_folder_of_its_own_for_its_answers(bundle, dataset):
 def test_an_image_that_fails_later_keeps_the_cases_before_it(bundle, dataset, tmp_path, monkeypatch):
     task = TASKS["segmentation"]
 
-    def gone(network, bundle, case, device):
+    def gone(network, bundle, case, device, truth):
         if case.name == "m3":
             raise RequestError("the network drive is gone")
-        return task.answer(network, bundle, case, device)
+        return task.answer(network, bundle, case, device, truth)
 
     with monkeypatch.context() as patch:
         patch.setitem(TASKS, "segmentation", replace(task, answer=gone))
@@ -110,3 +113,32 @@ def test_an_image_that_fails_later_keeps_the_cases_before_it(bundle, dataset, tm
         with pytest.raises(RequestError, match=r"drive is gone \(case m3\)$"):
             outcome(bundle, dataset, "w4a4 adaptive", 4)
     assert outcome(bundle, dataset, "w4a4 adaptive", 4, tmp_path)[1] == [(2, 4), (3, 4), (4, 4)]
+
+
+def test_answers_are_compared_with_the_float_networks(bundle, dataset):
+    """FP32 agrees with itself; what 2 bits flip is what differs between the two answers."""
+    answers = FloatAnswers(None)
+    reference = outcome(bundle, dataset, "fp32", 3, answers=answers)[0].record
+    assert reference.case_details == ("flip_rate", "flip_rate_boundary")
+    assert [case.details for case in reference.cases] == [(0, 0)] * 3
+    rates = [case.details for case in outcome(bundle, dataset, "w2a2 per-tensor", 3, answers=answers)[0].record.cases]
+    assert all(0 < rate < 1 for case in rates for rate in case)
+    alone = outcome(bundle, dataset, "w2a2 per-tensor", 3)[0].record.cases
+    assert [case.details for case in alone] == [(None, None)] * 3, "there is nothing to compare with"
+
+
+def test_a_run_whose_float_answers_are_gone_is_a_sentence(bundle, dataset):
+    with pytest.raises(RunError, match="the FP32 answer to case m1, with which w4a4 adaptive is compared, is gone"):
+        outcome(bundle, dataset, "w4a4 adaptive", 1, answers=FloatAnswers(None))
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(file.read_bytes()[:-1])])
+def test_a_lost_or_damaged_float_answer_is_made_again(bundle, dataset, tmp_path, damage):
+    answers = FloatAnswers(tmp_path / "floats")
+    outcome(bundle, dataset, "fp32", 3, tmp_path, answers)
+    file = tmp_path / "floats" / "m2.answer"
+    whole = file.read_bytes()
+    damage(file)
+    assert outcome(bundle, dataset, "fp32", 3, tmp_path, answers)[1] == [(2, 3), (3, 3)]
+    assert file.read_bytes() == whole
+    assert outcome(bundle, dataset, "fp32", 3, tmp_path, answers)[1] == [(3, 3)]

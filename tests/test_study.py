@@ -58,7 +58,7 @@ def test_the_micro_network_is_nearly_perfect_in_float_and_aggregates_follow_from
 def test_the_same_command_twice_gives_the_same_bytes(bundle, dataset, tmp_path):
     for name in ("a", "b"):
         evaluate(bundle, dataset, ["w4a4 adaptive"], out=tmp_path / name)
-    for file in ("results.csv", "cases.csv", "figures/scene.npz", "figures/per_label.csv"):
+    for file in ("results.csv", "cases.csv", "labels.csv", "figures/scene.npz", "figures/per_label.csv"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
     records = [json.loads((tmp_path / name / "record.json").read_text()) for name in ("a", "b")]
     for record in records:
@@ -125,14 +125,15 @@ def test_wrong_requests_end_before_anything_runs(bundle, dataset, tmp_path):
             evaluate(bundle, dataset, [recipe], out=tmp_path / "o")
     with pytest.raises(RequestError, match="asked for twice"):
         evaluate(bundle, dataset, ["w4a4 adaptive", "W4A4 adaptive"], out=tmp_path / "o")
-    with pytest.raises(RequestError, match="margin"):
-        prepare(bundle, dataset, ["w4a4 adaptive"], margin=0.0)
+    with pytest.raises(RequestError, match="the margin is 0.0; a difference in NSD above 0"):
+        prepare(bundle, dataset, ["w4a4 adaptive"], margins=(("dsc", 0.1), ("nsd", 0.0)))
     assert not (tmp_path / "o").exists()
 
 
 def test_other_labels_are_refused(bundle, dataset):
-    with pytest.raises(RequestError, match="answer with low, high; micro is labelled with low, tall"):
-        evaluate(bundle, replace(dataset, labels=(dataset.labels[0], replace(dataset.labels[1], name="tall"))), [])
+    with pytest.raises(RequestError, match="answer with low, high; micro is labelled with flat, tall"):
+        renamed = (replace(label, name=name) for label, name in zip(dataset.labels, ("flat", "tall")))
+        evaluate(bundle, replace(dataset, labels=tuple(renamed)), [])
 
 
 def test_predictions_lie_on_the_images(bundle, dataset, tmp_path):
@@ -178,3 +179,42 @@ def test_a_label_that_the_card_does_not_know(bundle, dataset):
     nibabel.save(nibabel.Nifti1Image(values, image.affine), case.target)
     with pytest.raises(RequestError, match="holds the values 9, which the card of micro does not know"):
         evaluate(bundle, dataset, ["w4a4 adaptive"])
+
+
+def test_cases_tell_how_far_answers_agree_with_the_float_networks(bundle, dataset, tmp_path):
+    """FP32's rows say 0; a quantized case says what its saved prediction and FP32's tell; with or without a folder."""
+    plan = prepare(bundle, dataset, ["w2a2 per-tensor"], cases=2)
+    study = carry_out(plan, tmp_path / "o", Conduct(save_predictions=True))
+    rows = rows_of(tmp_path / "o" / "cases.csv")
+    assert {(r["flip_rate"], r["flip_rate_boundary"]) for r in rows if r["recipe"] == "fp32"} == {("0.000000",) * 2}
+    assert all(0 <= float(row[name]) <= 1 for row in rows for name in ("ece", "brier"))
+    for case in plan.cases:
+        one, other = (
+            read_labels(tmp_path / "o" / "predictions" / recipe / f"{case.name}.nii.gz").labels
+            for recipe in ("fp32", "w2a2_per-tensor")
+        )
+        told = {r["flip_rate"] for r in rows if r["case"] == case.name and r["recipe"] != "fp32"}
+        assert told == {f"{(one != other).sum() / ((one != 0) | (other != 0)).sum():.6f}"} != {"0.000000"}
+    alone = evaluate(bundle, dataset, ["w2a2 per-tensor"], cases=2)
+    details = [
+        [
+            (case.details, [target.details for target in case.targets])
+            for record in study.records
+            for case in record.cases
+        ]
+        for study in (study, alone)
+    ]
+    assert details[0] == details[1]
+
+
+def test_a_study_without_its_float_answers_makes_them_again(bundle, dataset, tmp_path):
+    evaluate(bundle, dataset, ["w4a4 adaptive"], cases=3, out=tmp_path / "o")
+    before = (tmp_path / "o" / "cases.csv").read_bytes()
+    files = sorted((tmp_path / "o" / "parts").glob("*/*.answer"))
+    assert [file.stem for file in files] == ["m1", "m2", "m3"], "of the float network only"
+    whole = files[1].read_bytes()
+    files[1].write_bytes(whole[:-1])
+    for part in (tmp_path / "o" / "parts").glob("*/m2.json"):
+        part.unlink()
+    evaluate(bundle, dataset, ["w4a4 adaptive"], cases=3, out=tmp_path / "o")
+    assert files[1].read_bytes() == whole and (tmp_path / "o" / "cases.csv").read_bytes() == before

@@ -57,7 +57,7 @@ def test_every_ingredient_of_the_key_has_its_words(bundle, dataset, plan, tmp_pa
         return refusal(tmp_path / "o", prepare(bundle, dataset, list(recipes), **how)).partition("(")[2]
 
     assert told(seed=3).startswith("seed: 0 there, 3 here)")
-    assert told(margin=0.05).startswith("margin: default there, 0.05 here)")
+    assert told(margins=(("nsd", 0.05),)).startswith("nsd margin: default there, 0.05 here)")
     assert told(recipes=["w4a4 adaptive", "w8a8 adaptive"]).startswith("recipes: no other there, 'w8a8 adaptive' here)")
     assert told(bundle=replace(bundle, weights_sha256="0" * 64)).startswith("weights_sha256: ")
     assert told(bundle=replace(bundle, weights_sha256="0" * 64)).endswith(" there, 000000000000... here); " + CHOOSE)

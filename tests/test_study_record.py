@@ -67,6 +67,22 @@ def test_many_unmapped_names_are_shortened_in_notes_and_whole_in_facts(bundle, m
     assert fact.text.count(",") == 20 and fact.text.endswith("part 19")
 
 
+def test_the_statistics_of_the_record_are_those_of_the_rows(bundle, micro_data, tmp_path):
+    dataset = open_dataset(micro_data / "micro.toml", root=micro_data)
+    study = evaluate(bundle, dataset, ["w8a8 adaptive", "w4a4 adaptive"], out=tmp_path / "o")
+    told = json.loads((tmp_path / "o" / "record.json").read_text())["statistics"]
+    assert told["families"]["overall"] == {"members": ["w8a8 adaptive", "w4a4 adaptive"], "size": 2}
+    assert told["families"]["labels"] == {"members": ["low", "high"], "size": 4}
+    for part, row in zip(told["configurations"], study.rows[1:], strict=True):
+        assert part["recipe"] == str(row.record.run.recipe) and part["collapsed"] == row.findings.collapsed
+        assert [(j["metric"], j["ci_low"], j["verdict"]) for j in part["overall"]] == [
+            (j.metric, j.ci_low, j.verdict) for j in row.findings.overall
+        ]
+        assert [tails["worst_label"] for tails in part["tails"]] == [t.worst_label for t in row.findings.tails]
+    lines = (tmp_path / "o" / "labels.csv").read_text().splitlines()
+    assert len(lines) == 1 + 3 * 2 and lines[1].startswith("fp32,FP32,1,low,7,7,")
+
+
 @pytest.mark.parametrize("name", ["nnunet", "swinunetr"])
 def test_phantom_weights_on_real_images_get_a_note(name, tmp_path, monkeypatch):
     """The note hangs on the weights' card and on the data: hippocampus weights and phantom images get none."""

@@ -3,12 +3,13 @@
 from medquanbench.report.figures import per_label_figure, save_arrays, scene_figure
 from medquanbench.report.html import report_html
 from medquanbench.report.model import Scene, StudyReport
-from medquanbench.report.tables import cases_csv, results_csv, terminal_table
+from medquanbench.report.tables import cases_csv, labels_csv, results_csv, terminal_table
 
 __all__ = [
     "Scene",
     "StudyReport",
     "cases_csv",
+    "labels_csv",
     "per_label_figure",
     "report_html",
     "results_csv",

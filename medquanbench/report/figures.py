@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from medquanbench.files import write_whole
 from medquanbench.report import wording
-from medquanbench.report.model import PRIMARY, Scene, StudyReport
+from medquanbench.report.model import Scene, StudyReport
 from medquanbench.report.palette import REFERENCE, label_colour, marker, precision_colour
 from medquanbench.values import Row
 
@@ -49,7 +49,7 @@ def label_scores(row: Row) -> tuple[LabelScore, ...]:
     means = [dict(record.label_means(metric)) for metric in range(len(record.metrics))]
     targets = [target for case in record.cases for target in case.targets]
     labels = {target.name: target.label for target in targets}
-    primary = record.metrics.index(PRIMARY)
+    primary = record.metrics.index(row.primary.metric)
     counts = {name: sum(t.name == name and t.scores[primary] is not None for t in targets) for name in labels}
     recipe = str(record.run.recipe)
     return tuple(
@@ -181,7 +181,7 @@ def _legend(figure: Figure, handles: list, columns: int) -> None:
 def _draw_bands(axes: Axes, report: StudyReport, band: float) -> None:
     """A grey band behind every second label, its name, and FP32's value as a black bar."""
     scores = label_scores(report.reference)
-    primary = report.reference.record.metrics.index(PRIMARY)
+    primary = report.reference.record.metrics.index(report.primary)
     middle = (band - _BAND_GAP - 1) / 2 + 0.5
     axes.set_yticks([i * band + middle for i in range(len(scores))], [score.name for score in scores])
     for i, score in enumerate(scores):
@@ -197,7 +197,7 @@ def _draw_marks(axes: Axes, report: StudyReport, band: float) -> list:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=REFERENCE, linewidth=1.6, label="FP32")]
-    primary = report.reference.record.metrics.index(PRIMARY)
+    primary = report.reference.record.metrics.index(report.primary)
     floats = {score.name: score.means[primary] for score in label_scores(report.reference)}
     for position, (row, colour, shape) in enumerate(_styles(report)):
         for i, score in enumerate(label_scores(row)):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from medquanbench.report import wording
+from medquanbench.report.agreement_section import agreement_section
 from medquanbench.report.labels_section import labels_section, presence_section, scene_section
 from medquanbench.report.markup import Content, Markup, definitions, join, section, tag
 from medquanbench.report.model import StudyReport
 from medquanbench.report.receipt_section import image_section, receipt_section
-from medquanbench.report.results_section import results_section, statistics_section
+from medquanbench.report.results_section import results_section
+from medquanbench.report.statistics_section import statistics_section
 from medquanbench.report.style import CSS
 
 _LINKS = (
@@ -15,6 +17,7 @@ _LINKS = (
     ("structures", "Structures"),
     ("picture", "One slice"),
     ("presence", "Appeared or vanished"),
+    ("agreement", "Agreement and calibration"),
     ("receipt", "What was quantized"),
     ("image", "The image"),
     ("statistics", "How to read the numbers"),
@@ -27,8 +30,8 @@ _PHANTOM = (
 )
 _ORIGIN = "The scores say how far the network agrees with this reference:"
 _FOOTER = (
-    "Made by medquanbench. The files beside this page hold the numbers (results.csv, cases.csv), all that is needed to "
-    "repeat them (record.json), and the arrays of the pictures (figures/)."
+    "Made by medquanbench. The files beside this page hold the numbers (results.csv, labels.csv, cases.csv), all that "
+    "is needed to repeat them (record.json), and the arrays of the pictures (figures/)."
 )
 
 
@@ -91,6 +94,7 @@ def _sections(report: StudyReport) -> tuple[Content, ...]:
         labels_section(report),
         scene_section(report),
         presence_section(report),
+        agreement_section(report),
         receipt_section(report),
         image_section(report),
         statistics_section(report),

@@ -8,10 +8,16 @@ from medquanbench.report import wording
 from medquanbench.report.figures import label_scores, per_label_figure, scene_figure
 from medquanbench.report.markup import Content, Markup, details, image, numeric, row, section, table, tag
 from medquanbench.report.model import StudyReport
+from medquanbench.report.results_section import judgement_table
+from medquanbench.stats import LEVEL
 from medquanbench.values import Presence
 
 _SHOWN = 40
 """Hallucinated or lost structures listed by name; cases.csv holds them all."""
+_SINGLE = (
+    "Below, each structure has its own interval and verdict. Of many structures some look non-inferior by chance: name "
+    f"one by itself only where its p (Holm) is at most {LEVEL}."
+)
 _EMPTY_MASKS = (
     "An empty mask has a fixed meaning: a structure that only the prediction holds is hallucinated and scores 0, one "
     "that only the reference holds is lost and scores 0, one that neither holds is not counted."
@@ -31,7 +37,20 @@ def labels_section(report: StudyReport) -> Markup:
         details(f"All numbers: {name.upper()} per structure", _score_table(report, position))
         for position, name in enumerate(report.reference.record.metrics)
     ]
-    return section("structures", "Structure by structure", figure, *tables)
+    return section("structures", "Structure by structure", figure, *tables, *_judgement_tables(report))
+
+
+def _judgement_tables(report: StudyReport) -> list[Markup]:
+    """For each configuration and metric, the difference of each structure with its interval and verdict."""
+    tables = [tag("p", _SINGLE)] if report.quantized else []
+    for entry in report.quantized:
+        for position, judgement in enumerate(entry.findings.overall):
+            lines = [(label.name, label.judgements[position]) for label in entry.findings.labels]
+            verdicts = [said.verdict for _, said in lines]
+            found = ", ".join(f"{verdicts.count(v)} {v}" for v, _ in wording.VERDICTS if v in verdicts)
+            title = f"Verdicts: {judgement.metric.upper()} per structure, {wording.configuration(entry)} ({found})"
+            tables.append(details(title, judgement_table("Structure", lines)))
+    return tables
 
 
 def scene_section(report: StudyReport) -> Markup:

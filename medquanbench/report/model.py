@@ -8,9 +8,6 @@ from numpy.typing import NDArray
 
 from medquanbench.values import Fact, Row
 
-PRIMARY = "dsc"
-"""The metric of the per-label plot, of the difference and of its interval."""
-
 
 @dataclass(frozen=True, eq=False)
 class Scene:
@@ -84,10 +81,20 @@ class StudyReport:
         return self.rows[1:]
 
     @property
+    def primary(self) -> str:
+        """The metric of the per-label plot, of results.csv's interval and verdict."""
+        return self.reference.primary.metric
+
+    @property
     def compared_cases(self) -> int:
-        """Cases whose primary score counts in every row: the n of the paired comparison."""
-        scores = [row.record.case_means(row.record.metrics.index(PRIMARY)) for row in self.rows]
+        """Cases whose primary score counts in every row: those of the paired comparison."""
+        scores = [row.record.case_means(row.record.metrics.index(self.primary)) for row in self.rows]
         return sum(None not in case for case in zip(*scores))
+
+    @property
+    def compared_patients(self) -> int:
+        """Patients of the paired comparison, in the row that has fewest: its n."""
+        return min(row.primary.n_patients for row in self.rows)
 
 
 def metric_value(row: Row, values: tuple[float | None, ...], metric: str) -> float | None:

@@ -1,8 +1,9 @@
-"""The main table with its verdicts, and how to read its statistics."""
+"""The main table with its verdicts, what each metric says in detail, and the tails."""
 
 from __future__ import annotations
 
-from medquanbench.metrics import METRICS
+from collections.abc import Iterable
+
 from medquanbench.report import wording
 from medquanbench.report.markup import (
     Content,
@@ -17,31 +18,28 @@ from medquanbench.report.markup import (
     tag,
 )
 from medquanbench.report.model import StudyReport, metric_value
-from medquanbench.values import Row
+from medquanbench.values import Judgement, Row, Tails
 
 _READING = (
-    "The drop is relative to FP32; a negative one is a gain. The difference is quantized minus FP32 in DSC, paired "
-    "case by case; it is judged against the margin."
+    "The drop is relative to FP32; a negative one is a gain. The difference is quantized minus FP32, paired patient by "
+    "patient; it is judged against the margin, the loss that was declared acceptable before the run."
 )
-_CI = (
-    "Interval of that difference from a studentized bootstrap over cases: what other patients drawn like these might "
-    "have shown. It knows nothing of other scanners or hospitals."
-)
-_P = (
-    "One-sided p-value of non-inferiority at the margin: small values speak for a loss smaller than the margin. It is "
-    "not a test of whether anything changed."
+_TAILS = (
+    "A mean hides a few bad cases: 39 that lose nothing and one that loses 0.4 have a mean loss of 0.01. These are the "
+    "worst."
 )
 _MINUS = str.maketrans("-", "\N{MINUS SIGN}")
 
 
 def results_section(report: StudyReport) -> Markup:
-    """The table like the paper's Table 1, with the paired difference, and what each verdict means."""
+    """The table like the paper's Table 1, each metric's statistics, the tails, and what each verdict means."""
     return section(
         "results",
         "Results",
         tag("p", _in_short(report)),
         results_table(report),
         tag("p", _READING, css="soft"),
+        *_details(report),
         tag("h3", "What the verdicts mean"),
         definitions((verdict_mark(verdict), meaning) for verdict, meaning in wording.VERDICTS),
     )
@@ -53,11 +51,21 @@ def results_table(report: StudyReport) -> Markup:
         "Precision",
         "Granularity",
         *(numeric_heading(f"{name.upper()} (drop)") for name in report.reference.record.metrics),
-        numeric_heading("Difference [95 % CI]"),
+        numeric_heading(f"{report.primary.upper()} difference [95 % CI]"),
         "Verdict",
-        *map(numeric_heading, ("Margin", "p", "Smallest margin")),
     )
     return table(headings, _rows(report), css="results")
+
+
+def judgement_table(first: str, lines: Iterable[tuple[Content, Judgement]]) -> Markup:
+    """A row a judgement, all of one metric: difference, interval, verdict, margin and p-values."""
+    headings: tuple[Content, ...] = (
+        first,
+        numeric_heading("Difference [95 % CI]"),
+        "Verdict",
+        *map(numeric_heading, ("Margin", "Smallest margin", "p", "p (Holm)", "p (Wilcoxon)")),
+    )
+    return table(headings, (row(_judgement_cells(name, said)) for name, said in lines), css="scores judgements")
 
 
 def verdict_mark(verdict: str) -> Markup:
@@ -71,28 +79,70 @@ def minus(text: str) -> str:
     return text if text == "-" else text.translate(_MINUS)
 
 
-def statistics_section(report: StudyReport) -> Markup:
-    """The definitions behind the columns."""
-    warning = wording.few_cases_warning(report)
-    pairs: list[tuple[Content, Content]] = [
-        (METRICS[name].title, METRICS[name].definition) for name in report.reference.record.metrics if name in METRICS
+def _details(report: StudyReport) -> list[Markup]:
+    """Below the main table: nothing where only the reference was run."""
+    if not report.quantized:
+        return []
+    parts = []
+    for position, judgement in enumerate(report.reference.findings.overall):
+        lines = [(wording.configuration(entry), entry.findings.overall[position]) for entry in report.quantized]
+        name = judgement.metric.upper()
+        parts += [tag("h3", f"{name}: difference, margin and p"), judgement_table("Configuration", lines)]
+    every = [tag("h3", "Every structure at once"), tag("p", wording.EVERY_LABEL, css="soft"), _every_table(report)]
+    return [*parts, *every, tag("h3", "Tails"), tag("p", _TAILS, css="soft"), _tails_table(report)]
+
+
+def _judgement_cells(name: Content, said: Judgement) -> list[Content]:
+    return [
+        name,
+        numeric(minus(wording.difference(said))),
+        verdict_mark(said.verdict),
+        numeric("-" if said.margin is None else f"{said.margin:g}"),
+        numeric(wording.number(said.ni_bound, 4)),
+        *(numeric(wording.p_value(p)) for p in (said.p_value, said.p_holm, said.p_wilcoxon)),
     ]
-    pairs += [
-        ("Tolerances", report.tolerances),
-        ("Mean", "Scores are averaged over the counted structures of a case, then over cases."),
-        ("Drop", "100 (FP32 \N{MINUS SIGN} quantized) / FP32, in per cent. Not given where FP32 scores 0."),
-        ("Difference", "Mean over cases of the paired difference in DSC, quantized minus FP32."),
-        ("95 % CI", _CI),
-        ("Margin", f"The loss of DSC that was declared acceptable beforehand: {_margins(report)}."),
-        ("p", _P),
-        ("Smallest margin", "Every margin larger than this would have been called non-inferior."),
-        ("n", f"{wording.counted(report.compared_cases, 'case')} compared in pairs."),
-    ]
-    return section(
-        "statistics",
-        "How to read the numbers",
-        *([tag("p", warning, css="note")] if warning else []),
-        definitions(pairs),
+
+
+def _every_table(report: StudyReport) -> Markup:
+    metrics = [judgement.metric.upper() for judgement in report.reference.findings.overall]
+    headings = ["Configuration", *(text for name in metrics for text in (f"Every {name}", f"Largest p, {name}"))]
+    rows = []
+    for entry in report.quantized:
+        cells: list[Content] = [wording.configuration(entry)]
+        for claim in entry.findings.every_label:
+            untested = f" ({len(claim.untested)} not tested)" if claim.untested else ""
+            cells += [cell(verdict_mark(claim.verdict), untested), numeric(wording.p_value(claim.p_value))]
+        rows.append(row(cells))
+    return table(headings, rows, css="scores")
+
+
+def _tails_table(report: StudyReport) -> Markup:
+    metrics = [judgement.metric.upper() for judgement in report.reference.findings.overall]
+    headings: list[Content] = ["Configuration"]
+    for name in metrics:
+        headings += [
+            numeric_heading(f"{name}: 5th percentile"),
+            numeric_heading(f"{name}: lost more than 0.05"),
+            f"{name}: worst structure",
+        ]
+    headings.append(numeric_heading("Collapsed"))
+    rows = [
+        row([
+            wording.configuration(entry),
+            *(cell for tails in entry.findings.tails for cell in _tails_cells(tails)),
+            numeric(str(entry.findings.collapsed)),
+        ])
+        for entry in report.quantized
+    ]  # fmt: skip
+    return table(headings, rows, css="scores")
+
+
+def _tails_cells(tails: Tails) -> tuple[Content, ...]:
+    loss = f" ({minus(wording.signed(tails.worst_label_difference, 4))})" if tails.worst_label else ""
+    return (
+        numeric(minus(wording.signed(tails.percentile_5, 4))),
+        numeric(wording.counted(tails.cases_lost_much, "case")),
+        cell(tails.worst_label or "n/a", loss),
     )
 
 
@@ -118,16 +168,12 @@ def _rows(report: StudyReport) -> list[Markup]:
 def _cells(entry: Row) -> list[Content]:
     recipe = entry.record.run.recipe
     extras = [tag("div", extra, css="extras")] if (extra := wording.extras(entry)) else []
-    is_reference = entry.verdict == wording.REFERENCE
     return [
         cell(tag("strong", recipe.precision)),
         cell(recipe.policy or "-", *extras),
         *(_score(entry, name) for name in entry.record.metrics),
-        numeric(minus(wording.difference(entry))),
-        verdict_mark(str(entry.verdict)),
-        numeric("-" if is_reference else f"{entry.margin:g}"),
-        numeric("-" if is_reference else wording.p_value(entry.p_value)),
-        numeric("-" if is_reference else wording.number(entry.ni_bound, 4)),
+        numeric(minus(wording.difference(entry.primary))),
+        verdict_mark(entry.verdict),
     ]
 
 
@@ -135,8 +181,3 @@ def _score(entry: Row, metric: str) -> Markup:
     loss = minus(wording.drop(entry, metric_value(entry, entry.drops_pct, metric)))
     mean = wording.number(metric_value(entry, entry.means, metric), 3)
     return numeric(mean, tag("span", f"({loss})", css="loss"))
-
-
-def _margins(report: StudyReport) -> str:
-    found = dict.fromkeys((row.record.run.recipe.precision, f"{row.margin:g}") for row in report.quantized)
-    return ", ".join(f"{margin} for {precision}" for precision, margin in found) or "none was needed"

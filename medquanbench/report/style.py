@@ -18,7 +18,7 @@ p { margin: 8px 0; max-width: 78ch; }
 .real { background: #e4f1ea; border-bottom: 2px solid #1f7a4d; }
 .stamp { display: inline-block; background: #ffd23f; color: #1b1500; font-weight: 700; padding: 0 7px;
   border: 1px solid #1b1500; margin-right: 6px; }
-nav { font-size: .92rem; color: var(--soft); margin: 14px 0 0; }
+nav { display: flex; flex-wrap: wrap; font-size: .92rem; color: var(--soft); margin: 14px 0 0; }
 nav a { margin-right: 16px; white-space: nowrap; }
 a { color: var(--accent); }
 .note { border-left: 5px solid #d55e00; background: #fdf3ec; padding: 8px 14px; margin: 8px 0; max-width: none; }

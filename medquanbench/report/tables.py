@@ -1,4 +1,4 @@
-"""Rows as text: results.csv, cases.csv, and the table that a terminal shows."""
+"""Rows as text: results.csv, cases.csv, labels.csv, and the table that a terminal shows."""
 
 from __future__ import annotations
 
@@ -10,15 +10,24 @@ from collections.abc import Iterable, Sequence
 
 from medquanbench.report import wording
 from medquanbench.report.model import StudyReport, metric_value
-from medquanbench.values import Row, Run, Target
+from medquanbench.values import CaseResult, Judgement, LabelJudgement, Row, Run, Target
 
 RESULTS_COLUMNS = (
     "bundle", "variant", "weights", "dataset", "precision", "granularity", "transform", "recipe", "n_cases",
     "dsc", "nsd", "dsc_drop_pct", "nsd_drop_pct", "dsc_diff", "dsc_ci_low", "dsc_ci_high", "p_value", "ni_bound",
     "verdict",
 )  # fmt: skip
+_TARGET_DETAILS = ("hd95_mm", "volume_similarity", "ece", "brier")
+_CASE_DETAILS = ("flip_rate", "flip_rate_boundary")
 CASES_COLUMNS = (
     "case", "label", "name", "recipe", "dsc", "nsd", "presence", "reference_voxels", "predicted_voxels",
+    *_TARGET_DETAILS, *_CASE_DETAILS,
+)  # fmt: skip
+LABELS_COLUMNS = ("recipe", "precision", "label", "name", "n_cases", "n_patients", "hallucinated", "lost", "collapsed")
+"""The first columns of labels.csv; for each metric follow those of _JUDGEMENT_COLUMNS."""
+_JUDGEMENT_COLUMNS = (
+    "{}", "{}_fp32", "{}_diff", "{}_ci_low", "{}_ci_high", "{}_p_value", "{}_p_holm", "{}_p_wilcoxon", "{}_ni_bound",
+    "{}_margin", "{}_verdict",
 )  # fmt: skip
 WIDTH = 100
 _HEADINGS = ("Precision", "Granularity", "DSC (drop)", "NSD (drop)", "Difference [95 % CI]", "Verdict")
@@ -33,16 +42,26 @@ def results_csv(rows: Sequence[Row]) -> str:
 
 
 def cases_csv(rows: Sequence[Row]) -> str:
-    """The text of cases.csv: a row a case, label and run; scores that do not count are empty."""
+    """The text of cases.csv: a row a case, label and run; scores that do not count are empty.
+
+    What was measured of a case as a whole (flip rates) stands on each of its rows.
+    """
     return _csv(
         CASES_COLUMNS,
         (
-            _case_cells(row, case.case, target)
+            _case_cells(row, case, target)
             for row in rows
             for case in row.record.cases
             for target in case.targets
         ),
     )  # fmt: skip
+
+
+def labels_csv(rows: Sequence[Row]) -> str:
+    """The text of labels.csv: a row a label and run, FP32's first; what there is not is empty."""
+    metrics = [judgement.metric for judgement in rows[0].findings.overall]
+    columns = (*LABELS_COLUMNS, *(column.format(metric) for metric in metrics for column in _JUDGEMENT_COLUMNS))
+    return _csv(columns, (_label_cells(row, label) for row in rows for label in row.findings.labels))
 
 
 def first_line(run: Run, reference_origin: str = "") -> str:
@@ -77,25 +96,48 @@ def _csv(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _results_cells(row: Row) -> tuple[str, ...]:
-    run = row.record.run
+    run, said = row.record.run, row.primary
     recipe = run.recipe
     return (
         *map(_name, (run.bundle, run.variant, run.weights, run.dataset)),
         recipe.precision, recipe.policy or "-", recipe.transform, str(recipe), str(len(row.record.cases)),
         _cell(metric_value(row, row.means, "dsc"), 6), _cell(metric_value(row, row.means, "nsd"), 6),
         _cell(metric_value(row, row.drops_pct, "dsc"), 4), _cell(metric_value(row, row.drops_pct, "nsd"), 4),
-        *(_cell(value, 6) for value in (row.difference, row.ci_low, row.ci_high, row.p_value, row.ni_bound)),
-        str(row.verdict),
+        *(_cell(value, 6) for value in (said.difference, said.ci_low, said.ci_high, said.p_value, said.ni_bound)),
+        said.verdict,
     )  # fmt: skip
 
 
-def _case_cells(row: Row, case: str, target: Target) -> tuple[str, ...]:
-    scores = dict(zip(row.record.metrics, target.scores))
+def _case_cells(row: Row, case: CaseResult, target: Target) -> tuple[str, ...]:
+    record = row.record
+    scores = dict(zip(record.metrics, target.scores))
+    details, case_details = dict(zip(record.details, target.details)), dict(zip(record.case_details, case.details))
     return (
-        _name(case), str(target.label), _name(target.name), str(row.record.run.recipe),
+        _name(case.case), str(target.label), _name(target.name), str(row.record.run.recipe),
         _cell(scores.get("dsc"), 6), _cell(scores.get("nsd"), 6), target.presence.name.lower(),
         str(target.reference_voxels), str(target.predicted_voxels),
+        *(_cell(details.get(name), 6) for name in _TARGET_DETAILS),
+        *(_cell(case_details.get(name), 6) for name in _CASE_DETAILS),
     )  # fmt: skip
+
+
+def _label_cells(row: Row, label: LabelJudgement) -> tuple[str, ...]:
+    recipe, first = row.record.run.recipe, label.judgements[0]
+    collapsed = "" if label.collapsed is None else str(label.collapsed)
+    return (
+        str(recipe), recipe.precision, str(label.label), _name(label.name), str(first.n_cases), str(first.n_patients),
+        str(label.hallucinated), str(label.lost), collapsed,
+        *(cell for judgement in label.judgements for cell in _judgement_cells(judgement)),
+    )  # fmt: skip
+
+
+def _judgement_cells(said: Judgement) -> tuple[str, ...]:
+    numbers = (
+        said.mean, said.reference_mean, said.difference, said.ci_low, said.ci_high, said.p_value, said.p_holm,
+        said.p_wilcoxon, said.ni_bound,
+    )  # fmt: skip
+    margin = "" if said.margin is None else f"{said.margin:g}"
+    return (*(_cell(number, 6) for number in numbers), margin, said.verdict)
 
 
 def _cell(value: float | None, decimals: int) -> str:
@@ -114,7 +156,7 @@ def _terminal_cells(row: Row) -> tuple[str, ...]:
         recipe.precision,
         _clipped(recipe.policy or "-"),
         *(_score(row, metric) for metric in ("dsc", "nsd")),
-        wording.difference(row),
+        wording.difference(row.primary),
         str(row.verdict),
     )
 

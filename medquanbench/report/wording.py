@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from medquanbench.report.model import StudyReport
 from medquanbench.stats import MIN_CASES, Verdict
-from medquanbench.values import Row
+from medquanbench.values import Judgement, Row
 
 REFERENCE = Verdict.REFERENCE
 FEW_CASES, SOME_CASES = MIN_CASES, 20
@@ -24,6 +24,13 @@ VERDICTS: tuple[tuple[str, str], ...] = (
     (REFERENCE, "The float network that the other rows are compared with, case by case."),
 )  # fmt: skip
 """Each verdict with its meaning, in the order in which they are explained."""
+
+
+EVERY_LABEL = (
+    "Non-inferior where each structure by itself is non-inferior, judged by the largest p of all. This one claim about "
+    "all needs no correction for their number; to name single structures, read their p (Holm)."
+)
+"""What the claim about every structure says, and what it does not."""
 
 
 def number(value: float | None, decimals: int) -> str:
@@ -46,13 +53,13 @@ def drop(row: Row, drop_pct: float | None) -> str:
     return "n/a" if drop_pct is None else f"{number(drop_pct, 1)}%"
 
 
-def difference(row: Row) -> str:
+def difference(said: Judgement) -> str:
     """The paired difference and its interval, ``-0.0020 [-0.0031, -0.0010]``."""
-    if row.verdict == REFERENCE:
+    if said.verdict == REFERENCE:
         return "-"
-    if row.ci_low is None or row.ci_high is None:
-        return f"{signed(row.difference, 4)} [no interval]"
-    return f"{signed(row.difference, 4)} [{signed(row.ci_low, 4)}, {signed(row.ci_high, 4)}]"
+    if said.ci_low is None or said.ci_high is None:
+        return f"{signed(said.difference, 4)} [no interval]"
+    return f"{signed(said.difference, 4)} [{signed(said.ci_low, 4)}, {signed(said.ci_high, 4)}]"
 
 
 def p_value(value: float | None) -> str:
@@ -73,9 +80,9 @@ def configuration(row: Row) -> str:
 
 
 def few_cases_warning(report: StudyReport) -> str:
-    """What the number of cases does not allow, as a sentence; empty from 20 cases on."""
-    n = report.compared_cases
-    cases = "1 case" if n == 1 else f"{n} cases"
+    """What the number of patients does not allow, as a sentence; empty from 20 on."""
+    n = report.compared_patients
+    cases = counted(n, "case" if n == report.compared_cases else "patient")
     if n < FEW_CASES:
         return (f"Only {cases}: no interval and no test is given below {FEW_CASES}, and every verdict is inconclusive. "
                 "The means describe these cases and no others.")  # fmt: skip

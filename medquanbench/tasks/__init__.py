@@ -2,8 +2,8 @@
 
 from medquanbench.tasks.segmentation import SEGMENTATION
 from medquanbench.tasks.targets import Targets
-from medquanbench.tasks.task import Measurement, Task
+from medquanbench.tasks.task import Answer, Detail, Measurement, Task, Truth
 
 TASKS: dict[str, Task] = {"segmentation": SEGMENTATION}
 
-__all__ = ["TASKS", "Measurement", "Targets", "Task"]
+__all__ = ["TASKS", "Answer", "Detail", "Measurement", "Targets", "Task", "Truth"]

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-import math
+import io
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
+import torch
 
 from medquanbench.bundle import Bundle
 from medquanbench.dataset import Dataset
-from medquanbench.images import LabelMap, check_whole, grid_difference, grid_of, read_image, read_labels, write_nifti
+from medquanbench.images import Grid, LabelMap, check_whole, grid_difference, grid_of, read_image, write_nifti
 from medquanbench.infer import predict, preprocess
-from medquanbench.metrics import METRICS, Comparison, volumes
-from medquanbench.restore import RESTORES
+from medquanbench.metrics import METRICS
+from medquanbench.metrics.agreement import FLIP_RATE_BOUNDARY_DEFINITION, FLIP_RATE_DEFINITION, flip_rates
+from medquanbench.metrics.calibration import BRIER_DEFINITION, ECE_DEFINITION, Calibration
+from medquanbench.reference import read_reference
+from medquanbench.restore import RESTORES, restore_labels
+from medquanbench.scores import score
+from medquanbench.sliding import Index
 from medquanbench.stats import default_margin
 from medquanbench.tasks.targets import Targets, match
-from medquanbench.tasks.task import Measurement, Task
-from medquanbench.values import Case, Presence, RequestError, Target
+from medquanbench.tasks.task import Answer, Detail, Measurement, Task, Truth
+from medquanbench.values import Case, RequestError
 
 _METRICS = ("dsc", "nsd")
-_PRESENCE = {  # (reference holds it, prediction holds it)
-    (True, True): Presence.BOTH,
-    (False, False): Presence.NEITHER,
-    (False, True): Presence.HALLUCINATED,
-    (True, False): Presence.LOST,
-}
+_DETAILS = {"hd95_mm": "hd95", "volume_similarity": "volume_similarity"}
+"""Columns that metrics fill beside those of the results: (column, metric)."""
+_EMPTY = "What is not counted or infinite is left empty."
+_CALIBRATION = (Detail("ece", ECE_DEFINITION), Detail("brier", BRIER_DEFINITION))
+_AGREEMENT = (
+    Detail("flip_rate", FLIP_RATE_DEFINITION),
+    Detail("flip_rate_boundary", FLIP_RATE_BOUNDARY_DEFINITION),
+)
 
 
 def headers(case: Case) -> tuple[str, ...]:
@@ -40,7 +52,7 @@ def voxels(case: Case, dataset: Dataset) -> tuple[str, ...]:
     damaged = tuple(filter(None, (_problem(check_whole, file) for file in case.files)))
     if damaged:
         return damaged
-    problems = (*(_problem(read_image, file) for file in case.inputs), _problem(_reference, case, dataset))
+    problems = (*(_problem(read_image, file) for file in case.inputs), _problem(read_reference, case, dataset))
     return tuple(filter(None, problems))
 
 
@@ -57,50 +69,73 @@ def _other_grid(image: Path, other: Path) -> str:
     return f"{image} and {other} lie on different grids: {differs}" if differs else ""
 
 
-def _reference(case: Case, dataset: Dataset) -> LabelMap:
-    reference = read_labels(case.target)
-    present = np.zeros(2**16, bool)
-    for slab in reference.labels:  # numpy makes 8 bytes of each index: not of the whole volume at once
-        present[slab] = True
-    unknown = sorted(set(np.flatnonzero(present).tolist()) - {0, *(label.index for label in dataset.labels)})
-    if unknown:
-        told = ", ".join(map(str, unknown[:5])) + ", ..." * (len(unknown) > 5)
-        raise RequestError(f"{case.target} holds the values {told}, which the card of {dataset.name} does not know")
-    return reference
-
-
-def answer(network: Callable, bundle: Bundle, case: Case, device: str) -> LabelMap:
-    """Preprocess, slide the window, take the largest logit, carry the labels back to the image's own grid."""
-    volume = preprocess(bundle.preprocessing(), case.inputs[0])
-    labels = predict(network, volume, bundle.window, device)
-    grid = grid_of(case.inputs[0])
-    return LabelMap(RESTORES[bundle.restore](labels, volume.grid, grid), grid)
-
-
-def measure(predicted: LabelMap, case: Case, dataset: Dataset, targets: Targets) -> Measurement:
-    """DSC and NSD of every target on the reference's own grid and spacing.
+def truth_of(case: Case, dataset: Dataset, targets: Targets) -> Truth:
+    """The reference of a case in the targets' numbers, on the image's own grid.
 
     Raises:
-        RequestError: the reference lies on another grid than the image, or holds labels that the card does not know.
+        RequestError: it cannot be read, holds labels that the card does not know, or lies on another grid.
     """
-    reference = _reference(case, dataset)
-    differs = grid_difference(predicted.grid, reference.grid)
+    reference = targets.renumber(read_reference(case, dataset))
+    differs = grid_difference(grid_of(case.inputs[0]), reference.grid)
     if differs:
         raise RequestError(f"{case.inputs[0]} and {case.target} lie on different grids: {differs}")
-    reference, spacing = targets.renumber(reference), reference.grid.spacing_mm
-    known, tolerances = zip(*((label.index, label.tolerance_mm) for label in targets.labels))
-    comparison = Comparison(reference.labels, predicted.labels, known, spacing, tolerances)
-    scores = np.stack([METRICS[name].measure(comparison) for name in _METRICS], axis=1)
-    sizes = zip(volumes(reference.labels, known).tolist(), volumes(predicted.labels, known).tolist())
-    scored = tuple(
-        Target(label.index, label.name, _PRESENCE[n_ref > 0, n_pred > 0], n_ref, n_pred, tuple(map(_counted, row)))
-        for label, (n_ref, n_pred), row in zip(targets.labels, sizes, scores.tolist())
-    )
-    return Measurement(spacing, scored)
+    return Truth(reference, targets)
 
 
-def _counted(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def answer(network: Callable, bundle: Bundle, case: Case, device: str, truth: Truth | None = None) -> Answer:
+    """Preprocess, slide the window, take the largest logit, carry the labels back to the image's own grid.
+
+    On the way the probabilities are compared with the truth, where it is given.
+
+    Raises:
+        RequestError: the image cannot be preprocessed, or not so that its answer can be laid over it.
+    """
+    volume, grid = preprocess(bundle.preprocessing(), case.inputs[0]), grid_of(case.inputs[0])
+    calibration = _calibration(truth, volume.grid) if truth else None
+    labels = predict(network, volume, bundle.window, device, partial(_watch, calibration) if calibration else None)
+    output = LabelMap(RESTORES[bundle.restore](labels, volume.grid, grid), grid)
+    return Answer(output, calibration.scores() if calibration else None)
+
+
+def _calibration(truth: Truth, network_grid: Grid) -> Calibration:
+    reference, targets = truth.reference, truth.targets
+    # Turned first: where two voxels are equally near, which one is taken must not hang on how the file is turned.
+    turn = nibabel.io_orientation(np.linalg.inv(network_grid.affine) @ reference.grid.affine)
+    labels = nibabel.orientations.apply_orientation(reference.labels, turn)
+    affine = reference.grid.affine @ nibabel.orientations.inv_ornt_aff(turn, reference.labels.shape)
+    on_grid = restore_labels(labels, Grid(labels.shape, affine), network_grid)
+    numbers = [label.index for label in targets.labels]
+    return Calibration(on_grid, numbers, network_grid.spacing_mm, targets.outputs)
+
+
+def _watch(calibration: Calibration, first_index_xyz: Index, logits: torch.Tensor) -> None:
+    part = calibration.within(first_index_xyz, logits.shape[1:])
+    if part is not None:
+        first = [index + along.start for index, along in zip(first_index_xyz, part)]
+        calibration.add(first, torch.softmax(logits[:, *part], dim=0).cpu().numpy())
+
+
+def measure(answer: Answer, truth: Truth) -> Measurement:
+    """Scores and details of every target on the reference's own grid and spacing."""
+    predicted = truth.targets.renumber_prediction(answer.output)
+    scored = score(truth.reference, predicted, truth.targets, _METRICS, tuple(_DETAILS.values()))
+    calibration = answer.calibration or [(None,) * len(_CALIBRATION)] * len(scored)
+    targets = (replace(one, details=one.details + told) for one, told in zip(scored, calibration, strict=True))
+    return Measurement(truth.reference.grid.spacing_mm, tuple(targets))
+
+
+def pack(predicted: LabelMap) -> bytes:
+    """The labels as compressed .npy bytes, in 8 bits where they fit; the grid is the image's."""
+    narrow = predicted.labels.max(initial=0) < 2**8
+    buffer = io.BytesIO()
+    np.save(buffer, predicted.labels.astype(np.uint8 if narrow else np.uint16))
+    return zlib.compress(buffer.getbuffer(), level=1)
+
+
+def agreement(predicted: LabelMap, float_packed: bytes) -> tuple[float | None, ...]:
+    """Label-flip rates of an answer against the float network's packed answer to the same image."""
+    float_labels = np.load(io.BytesIO(zlib.decompress(float_packed)), allow_pickle=False)
+    return flip_rates(float_labels, predicted.labels, predicted.grid.spacing_mm)
 
 
 def save(predicted: LabelMap, file: Path) -> Path:
@@ -110,4 +145,23 @@ def save(predicted: LabelMap, file: Path) -> Path:
     return whole_name
 
 
-SEGMENTATION = Task("segmentation", _METRICS, "dsc", default_margin, match, headers, voxels, answer, measure, save)
+SEGMENTATION = Task(
+    name="segmentation",
+    metrics=_METRICS,
+    details=(
+        *(Detail(column, f"{METRICS[name].definition} {_EMPTY}") for column, name in _DETAILS.items()),
+        *_CALIBRATION,
+    ),
+    case_details=_AGREEMENT,
+    primary="dsc",
+    margin=default_margin,
+    targets=match,
+    headers=headers,
+    voxels=voxels,
+    truth=truth_of,
+    answer=answer,
+    measure=measure,
+    pack=pack,
+    agreement=agreement,
+    save=save,
+)

@@ -2,6 +2,7 @@
 
 from medquanbench.values.case import Case
 from medquanbench.values.errors import RequestError, RunError, not_found
+from medquanbench.values.judgement import EveryLabel, Findings, Judgement, LabelJudgement, Tails
 from medquanbench.values.plain import from_plain, to_plain
 from medquanbench.values.receipt import FLOAT, Line, Receipt, State, TensorNote
 from medquanbench.values.recipe import FLOAT_BITS, Recipe, Term
@@ -10,9 +11,13 @@ from medquanbench.values.record import SCHEMA, CaseResult, Fact, Presence, Recor
 __all__ = [
     "Case",
     "CaseResult",
+    "EveryLabel",
     "FLOAT",
     "FLOAT_BITS",
     "Fact",
+    "Findings",
+    "Judgement",
+    "LabelJudgement",
     "Line",
     "Presence",
     "Receipt",
@@ -24,6 +29,7 @@ __all__ = [
     "RunError",
     "SCHEMA",
     "State",
+    "Tails",
     "Target",
     "TensorNote",
     "Term",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from medquanbench.values.judgement import Findings, Judgement
 from medquanbench.values.receipt import Receipt
 from medquanbench.values.recipe import Recipe
 
-SCHEMA = "medquanbench-record/1"
+SCHEMA = "medquanbench-record/2"
 
 
 class Presence(StrEnum):
@@ -23,7 +25,10 @@ class Presence(StrEnum):
 
 @dataclass(frozen=True)
 class Target:
-    """One structure of one case: voxels in reference and prediction, and a value a metric (None: not counted)."""
+    """One structure of one case: voxels in reference and prediction, and a value a metric (None: not counted).
+
+    ``details``: what else was measured of it, in the order of ``Record.details`` (None: nothing to measure).
+    """
 
     label: int
     name: str
@@ -31,22 +36,28 @@ class Target:
     reference_voxels: int
     predicted_voxels: int
     scores: tuple[float | None, ...]
+    details: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What came out for one case. ``image_step``: the coarsest step of the quantized image, in network input units."""
+    """What came out for one case.
+
+    Attributes:
+        image_step: the coarsest step of the quantized image, in network input units.
+        details: what was measured of the case as a whole, in the order of ``Record.case_details``.
+    """
 
     case: str
     spacing_mm: tuple[float, ...]
     targets: tuple[Target, ...]
     image_step: float | None
     seconds: float
+    details: tuple[float | None, ...] = ()
 
     def mean(self, metric: int) -> float | None:
         """Mean of a metric over the counted labels; None where none counts."""
-        values = [t.scores[metric] for t in self.targets if t.scores[metric] is not None]
-        return math.fsum(values) / len(values) if values else None
+        return _mean(t.scores[metric] for t in self.targets)
 
 
 @dataclass(frozen=True)
@@ -67,12 +78,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Record:
-    """A run and what came out: scores as case x target x metric, and the receipt."""
+    """A run and what came out: scores as case x target x metric, and the receipt.
+
+    ``details`` and ``case_details`` name what was measured beside the metrics: of each target, of each case.
+    """
 
     run: Run
     metrics: tuple[str, ...]
     cases: tuple[CaseResult, ...]
     receipt: Receipt
+    details: tuple[str, ...] = ()
+    case_details: tuple[str, ...] = ()
 
     def case_means(self, metric: int) -> tuple[float | None, ...]:
         """Mean over counted labels, a value a case."""
@@ -80,8 +96,15 @@ class Record:
 
     def mean(self, metric: int) -> float | None:
         """Mean over counted labels of a case, then over cases that have any."""
-        values = [value for value in self.case_means(metric) if value is not None]
-        return math.fsum(values) / len(values) if values else None
+        return _mean(self.case_means(metric))
+
+    def detail_mean(self, name: str) -> float | None:
+        """Mean of a detail: of a target's, over a case's targets, then over cases; None where it was never measured."""
+        if name in self.case_details:
+            position = self.case_details.index(name)
+            return _mean(case.details[position] for case in self.cases)
+        position = self.details.index(name)
+        return _mean(_mean(target.details[position] for target in case.targets) for case in self.cases)
 
     def label_means(self, metric: int) -> tuple[tuple[str, float | None], ...]:
         """Mean over cases for each label, in label order, not counted cases left out."""
@@ -99,18 +122,22 @@ class Record:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of results.csv, unformatted. Empty cells are None; ``verdict`` is ``reference`` for FP32."""
+    """One line of results.csv, unformatted: a record, its means and losses a metric, and what they say beside FP32."""
 
     record: Record
     means: tuple[float | None, ...]
     drops_pct: tuple[float | None, ...]
-    difference: float | None
-    ci_low: float | None
-    ci_high: float | None
-    p_value: float | None
-    ni_bound: float | None
-    margin: float
-    verdict: str
+    findings: Findings
+
+    @property
+    def primary(self) -> Judgement:
+        """What the task's primary metric says."""
+        return self.findings.primary
+
+    @property
+    def verdict(self) -> str:
+        """The verdict on the primary metric; ``reference`` for FP32."""
+        return self.primary.verdict
 
 
 @dataclass(frozen=True)
@@ -119,3 +146,8 @@ class Fact:
 
     name: str
     text: str
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return math.fsum(there) / len(there) if there else None

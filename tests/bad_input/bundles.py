@@ -112,8 +112,8 @@ BUNDLES = {
         Bad("a network that is none", config(network_def={"_target_": "builtins.dict"}), "it is no network"),
         Bad(
             "labels that are not those of the dataset",
-            config(labels=["background", "low"]),
-            "answer with low; micro is labelled with low, high",
+            config(labels=["background", "liver", "spleen"]),
+            "answer with liver, spleen; micro is labelled with low, high",
         ),
         Bad(
             "a network with more outputs than labels",

@@ -17,6 +17,22 @@ def no_labels(place: Place) -> None:
     place.card.write_text(place.card.read_text().split("[[label]]")[0])
 
 
+def ahead(*lines: str) -> object:
+    """Lines ahead of the first table."""
+    return card("[layout]", "".join(f"{line}\n" for line in lines) + "[layout]")
+
+
+def layouts(*rows: str) -> object:
+    """Other layouts instead of the one that is there."""
+    old = '[layout]\nimage = "images/{case}.nii.gz"\nlabel = "labels/{case}.nii.gz"\n'
+    return card(old, "".join(f"[[layout]]\n{row}\n" for row in rows))
+
+
+def structures(place: Place) -> None:
+    layouts('name = "a"\nimage = "{case}/ct.nii.gz"\nlabel = "{case}/{structure}.nii.gz"')(place)
+    card('"low"', '"low/er"')(place)
+
+
 def pairs(image: str, label: str = "labels/m1.nii.gz") -> object:
     rows = "".join(f'[[pairs]]\ncase = "{case}"\nimage = "{image}"\nlabel = "{label}"\n' for case in ("t1", "c1"))
 
@@ -65,6 +81,88 @@ CARDS = {
         Bad("a layout without the case", card("images/{case}", "images/one"), "needs {case} in it"),
         Bad("a layout with other brackets", card("{case}", "{case}{channel}"), "and no other brackets of that kind"),
         Bad("a layout with one file for both", card('"images/', '"labels/'), "image and label are the same file"),
+        Bad(
+            "a layout with a folder for each structure, and a structure with a slash",
+            structures,
+            "'low/er' cannot be the name of a file",
+        ),
+        Bad(
+            "two layouts with one name",
+            layouts(*2 * ('name = "a"\nimage = "i/{case}.nii"\nlabel = "l/{case}.nii"',)),
+            "two layouts have the name 'a'",
+        ),
+        Bad(
+            "one of several layouts without a name",
+            layouts('image = "i/{case}.nii"\nlabel = "l/{case}.nii"'),
+            "layout 1 has no 'name'",
+        ),
+        Bad(
+            "a layout with more images than labels",
+            layouts('name = "a"\nimage = ["i/{case}.nii", "j/{case}.nii"]\nlabel = ["l/{case}.nii"]'),
+            "layout 1: 2 patterns for images, and 1 for labels",
+        ),
+        Bad(
+            "a layout below a folder outside",
+            layouts('name = "a"\nbelow = ["../b"]\nimage = "i/{case}.nii"\nlabel = "l/{case}.nii"'),
+            "'../b' is no folder below the data root",
+        ),
+        Bad(
+            "a layout with a structure in a folder's name",
+            layouts('name = "a"\nimage = "i/{case}.nii"\nlabel = "{structure}/{case}.nii"'),
+            "and no other brackets of that kind",
+        ),
+        Bad("a key that nobody reads", ahead('licence_of_labels = "CC0"'), "no key 'licence_of_labels' in what"),
+        Bad("a misspelt key of a label", card("tolerance_mm", "tolerance_mm = 1.0\ntolerence_mm"), "is near"),
+        Bad("two labels with one stored value", card("index = 2", "index = 2\nstored = 1"), "the stored value '1'"),
+        Bad(
+            "a stored value of 0",
+            card("index = 2", "index = 2\nstored = 0"),
+            "label 2: 'stored' must be a whole number",
+        ),
+        Bad("a background that is a label", ahead("background = [5, 2]"), "'background' holds 2, the value of 'high'"),
+        Bad("a background twice", ahead("background = [5, 5]"), "'background' holds 5 twice"),
+        Bad("a background in words", ahead('background = ["none"]'), "'background' must be a list of whole numbers"),
+        Bad(
+            "a patient of a case that no split names",
+            ahead("[patient]", 'm9 = "anna"'),
+            "'patient' names 'm9', which is in",
+        ),
+        Bad(
+            "a range that leads nowhere",
+            card('["t1"]', '{ first = "t1", last = "u9" }'),
+            "no range leads from 't1' to 'u9'",
+        ),
+        Bad(
+            "a range over a case that stands elsewhere",
+            card('["c1"]', '{ first = "m7", last = "m9" }'),
+            "'m7' is named twice",
+        ),
+        Bad(
+            "a case twice in a published split",
+            card("[[label]]", '[split.theirs]\ntest = ["m1"]\ntrain = ["m1"]\n[[label]]'),
+            "'m1' is named twice",
+        ),
+        Bad(
+            "a download from nowhere",
+            ahead("[[download]]", 'file = "a.zip"'),
+            "download 1 must have one of 'url' and 'zenodo'",
+        ),
+        Bad(
+            "a download from a file's address",
+            ahead("[[download]]", 'file = "a.zip"', 'url = "file:///etc/passwd"'),
+            "'url' must be a text that begins with https://",
+        ),
+        Bad(
+            "a download into another folder",
+            ahead("[[download]]", 'file = "../a.zip"', 'zenodo = "1"'),
+            "download 1: 'file' must be a name for files",
+        ),
+        Bad(
+            "a download with half a checksum",
+            ahead("[[download]]", 'file = "a.zip"', 'zenodo = "1"', 'md5 = "abc"'),
+            "download 1: 'md5' must be 32 hexadecimal digits",
+        ),
+        Bad("access without steps", ahead("[access]"), "access has no 'steps'"),
         Bad("pairs that leave the data root", pairs("../m1.nii.gz"), "'../m1.nii.gz' leaves the data root"),
         Bad("pairs without all cases", pairs("images/m1.nii.gz"), "the split names 'm1', which has no files"),
         Bad("a phantom that is not there", card("task =", 'phantom = "moon/1"\ntask ='), "no phantom 'moon/1'"),

@@ -47,7 +47,7 @@ def bundle_without_variants(place: Place) -> None:
 
 def weights_of_another_dataset(place: Place) -> list[str]:
     text = place.card.read_text()
-    place.card.write_text(text.replace('name = "high"', 'name = "tall"'))
+    place.card.write_text(text.replace('name = "high"', 'name = "tall"').replace('name = "low"', 'name = "flat"'))
     return []
 
 
@@ -116,6 +116,7 @@ REQUESTS = {
         Bad("cases that are no number", flags("--cases", "three"), "--cases: 'three' is no whole number"),
         Bad("a negative margin", flags("--margin", "-1"), "the margin is -1"),
         Bad("a margin that is NaN", flags("--margin", "nan"), "the margin is nan"),
+        Bad("a margin of a whole score", flags("--nsd-margin", "1"), "the margin is 1.0; a difference in NSD above 0"),
         Bad("a margin that is no number", flags("--margin", "small"), "--margin: 'small' is no number"),
         Bad("a negative seed", flags("--seed", "-1"), "the seed is -1"),
         Bad("a layer to keep that is not there", flags("--keep", "decoder.*", "--w8a8", "adaptive"), "decoder.*"),
@@ -129,7 +130,11 @@ REQUESTS = {
             "data root 'nosuch' of micro is no folder",
         ),
         Bad("a data root that is a file", flags("--data-root", "FOLDER/data/micro.toml"), "is no folder"),
-        Bad("a data root that is empty", data_root_is_empty, "8 of the 8 files of split 'test' cannot be opened"),
+        Bad(
+            "a data root that is empty",
+            data_root_is_empty,
+            "no case is found in empty; sought: the card's layout (images/",
+        ),
         Bad(
             "images that are missing",
             many_cases_missing,
@@ -150,7 +155,7 @@ REQUESTS = {
         Bad(
             "labels of another dataset",
             weights_of_another_dataset,
-            "answer with low, high; micro is labelled with low, tall",
+            "answer with low, high; micro is labelled with flat, tall",
         ),
         Bad(
             "an output folder that is a file", flags("--out", "FOLDER/data/micro.toml"), "micro.toml cannot be written"

@@ -11,7 +11,11 @@ import pytest
 from medquanbench.report import Scene, StudyReport
 from medquanbench.values import (
     CaseResult,
+    EveryLabel,
     Fact,
+    Findings,
+    Judgement,
+    LabelJudgement,
     Line,
     Presence,
     Receipt,
@@ -20,6 +24,7 @@ from medquanbench.values import (
     Row,
     Run,
     State,
+    Tails,
     Target,
     TensorNote,
 )
@@ -81,15 +86,38 @@ def make_row(recipe_text: str, level: float, names: tuple[str, ...], n_cases: in
     record = Record(run, ("dsc", "nsd"), cases, _receipt(recipe))
     means = (record.mean(0), record.mean(1))
     if reference is None:
-        return Row(record, means, (None, None), None, None, None, None, None, 0.0, "reference")
+        own = tuple(_own(metric, mean, n_cases) for metric, mean in zip(record.metrics, means))
+        return Row(record, means, (None, None), Findings(own, _labels(names, None, own)))
     drops = tuple(100 * (r - m) / r for r, m in zip(reference.means, means))
-    difference, margin = means[0] - reference.means[0], 0.002 if recipe.weight_bits == 8 else 0.01
+    margin = 0.002 if recipe.weight_bits == 8 else 0.01
+    judged = tuple(
+        _judged(metric, mean, float_mean, n_cases, margin)
+        for metric, mean, float_mean in zip(record.metrics, means, reference.means)
+    )
+    every = tuple(EveryLabel(j.metric, j.p_value, names if n_cases < 6 else (), j.verdict) for j in judged)
+    tails = tuple(Tails(j.metric, -0.0654, names[0], j.difference, 3) for j in judged)
+    return Row(record, means, drops, Findings(judged, _labels(names, 2, judged), every, tails, 17))
+
+
+def _own(metric: str, mean: float, n_cases: int) -> Judgement:
+    return Judgement(metric, n_cases, n_cases, mean, mean, *(None,) * 8, "reference")
+
+
+def _judged(metric: str, mean: float, reference: float, n_cases: int, margin: float) -> Judgement:
+    """A judgement around a difference; its interval is a made-up one, none below 6 cases."""
+    difference = mean - reference
+    without = Judgement(metric, n_cases, n_cases, mean, reference, difference, *(None,) * 6, margin, "inconclusive")
     if n_cases < 6:
-        return Row(record, means, drops, difference, None, None, None, None, margin, "inconclusive")
+        return without
     low, high = difference - 0.0008, difference + 0.0007
     verdict = "non-inferior" if low > -margin else "inferior" if high < -margin else "inconclusive"
     p = 0.0001 if verdict == "non-inferior" else 0.9876
-    return Row(record, means, drops, difference, low, high, p, max(0.0, -low), margin, verdict)
+    return replace(without, ci_low=low, ci_high=high, p_value=p, p_holm=min(1.0, 6 * p), p_wilcoxon=0.0312,
+                   ni_bound=max(0.0, -low), verdict=verdict)  # fmt: skip
+
+
+def _labels(names: tuple[str, ...], collapsed: int | None, judged: tuple[Judgement, ...]) -> tuple[LabelJudgement, ...]:
+    return tuple(LabelJudgement(i, name, 1, 2, collapsed, judged) for i, name in enumerate(names, start=1))
 
 
 def make_scene(names: tuple[str, ...], recipes: tuple[str, ...], shape: tuple[int, int] = (84, 108)) -> Scene:

@@ -107,8 +107,22 @@ def test_a_reference_that_no_expert_drew_is_named_at_the_top(small):
 def test_the_main_table_holds_the_numbers_and_verdicts(report, words):
     minus = "\N{MINUS SIGN}"
     row = report.rows[5]
-    assert f"W4A4per-tensor0.000(100.0%)0.000(100.0%){minus}{-row.difference:.4f} [{minus}{-row.ci_low:.4f}" in words
+    said = row.primary
+    assert f"W4A4per-tensor0.000(100.0%)0.000(100.0%){minus}{-said.difference:.4f} [{minus}{-said.ci_low:.4f}" in words
     assert "6 quantized configurations against FP32 on 8 cases: 2 non-inferior, 3 inferior, 1 inconclusive." in words
+
+
+def test_each_metric_has_its_statistics_and_the_tails_their_table(words):
+    assert "DSC: difference, margin and p" in words and "NSD: difference, margin and p" in words
+    said = "".join(words.split("DSC: difference, margin and p")[1].split("NSD: difference")[0].split())
+    assert "W8A8per-channel\N{MINUS SIGN}0.0010" in said and "non-inferior0.0020.0018<0.001<0.0010.031" in said
+    assert "\N{MINUS SIGN}0.06543 casesspleen" in words
+    assert "Verdicts: NSD per structure, W4A4 adaptive (13 " in words
+
+
+def test_too_few_cases_leave_every_structure_untested(make_report):
+    words = Page(report_html(make_report(n_cases=3, names=("liver", "aorta"), scene=False))).words
+    assert "inconclusive (2 not tested)" in words
 
 
 def test_transforms_stand_in_the_table(make_report):
@@ -150,7 +164,6 @@ def test_rows_without_any_score_have_a_page(make_report):
             row,
             means=(None, None),
             drops_pct=(None, None),
-            difference=None,
             record=replace(
                 row.record,
                 cases=tuple(

@@ -1,4 +1,4 @@
-"""results.csv and cases.csv to the letter, and a terminal table that fits."""
+"""results.csv, cases.csv and labels.csv to the letter, and a terminal table that fits."""
 
 import csv
 import io
@@ -6,25 +6,56 @@ from dataclasses import replace
 
 import pytest
 
-from medquanbench.report import cases_csv, results_csv, terminal_table
+from medquanbench.report import cases_csv, labels_csv, results_csv, terminal_table
 from medquanbench.report.tables import first_line
-from medquanbench.values import CaseResult, Presence, Receipt, Recipe, Record, Row, Run, Target
+from medquanbench.values import (
+    CaseResult,
+    Findings,
+    Judgement,
+    LabelJudgement,
+    Presence,
+    Receipt,
+    Recipe,
+    Record,
+    Row,
+    Run,
+    Target,
+)
 
 
-def a_row(recipe: str, score: float, **numbers) -> Row:
+def a_row(
+    recipe: str,
+    score: float,
+    judged: tuple[Judgement, ...],
+    labels: tuple[LabelJudgement, ...],
+    drops_pct: tuple[float | None, ...] = (None, None),
+) -> Row:
     targets = (
-        Target(1, "liver", Presence.BOTH, 10, 9, (score, 0.5)),
-        Target(4, "gallbladder", Presence.NEITHER, 0, 0, (None, None)),
+        Target(1, "liver", Presence.BOTH, 10, 9, (score, 0.5), (3.0, 0.25)),
+        Target(4, "gallbladder", Presence.NEITHER, 0, 0, (None, None), (None, None)),
     )
     run = Run("unet", "demo", "w.safetensors", "ct", "test", False, ("a",), Recipe.parse(recipe), 0, "k")
-    record = Record(run, ("dsc", "nsd"), (CaseResult("a", (1, 1, 1), targets, None, 1.0),), Receipt(recipe, ()))
-    empty = dict(drops_pct=(None, None), difference=None, ci_low=None, ci_high=None, p_value=None, ni_bound=None)
-    return Row(record, (score, 0.5), **(empty | numbers))
+    case = CaseResult("a", (1, 1, 1), targets, None, 1.0, (0.125,))
+    record = Record(run, ("dsc", "nsd"), (case,), Receipt(recipe, ()), ("hd95_mm", "ece"), ("flip_rate",))
+    return Row(record, (score, 0.5), drops_pct, Findings(judged, labels))
 
 
-REFERENCE = a_row("fp32", 0.8, margin=0.01, verdict="reference")
-LOSS = a_row("w4a4 adaptive smooth(alpha=0.5)+svd(rank=4) keep(a.*,b)", 0.6, drops_pct=(25.0, -1e-9), difference=-0.2,
-             ci_low=-0.25, ci_high=-0.1, p_value=1.0, ni_bound=0.25, margin=0.01, verdict="inferior")  # fmt: skip
+def judged(metric: str, mean: float, *numbers: float | None, verdict: str) -> Judgement:
+    """All numbers from the difference to the margin."""
+    return Judgement(metric, 1, 1, mean, 0.8 if metric == "dsc" else 0.5, *numbers, verdict)
+
+
+def nothing(metric: str) -> Judgement:
+    return Judgement(metric, 0, 0, *(None,) * 9, 0.01, "inconclusive")
+
+
+OWN = tuple(judged(metric, mean, *(None,) * 8, verdict="reference") for metric, mean in (("dsc", 0.8), ("nsd", 0.5)))
+LOST = (judged("dsc", 0.6, -0.2, -0.25, -0.1, 1.0, 1.0, 0.03125, 0.25, 0.01, verdict="inferior"),
+        judged("nsd", 0.5, -1e-9, -0.001, 0.001, 0.02, 0.04, 1.0, 0.001, 0.002, verdict="non-inferior"))  # fmt: skip
+ABSENT = LabelJudgement(4, "gallbladder", 1, 0, 0, (nothing("dsc"), nothing("nsd")))
+REFERENCE = a_row("fp32", 0.8, OWN, (LabelJudgement(1, "liver", 0, 0, None, OWN),))
+LOSS = a_row("w4a4 adaptive smooth(alpha=0.5)+svd(rank=4) keep(a.*,b)", 0.6, LOST,
+             (LabelJudgement(1, "liver", 0, 0, 1, LOST), ABSENT), drops_pct=(25.0, -1e-9))  # fmt: skip
 
 
 def test_results_csv_to_the_letter():
@@ -40,10 +71,32 @@ def test_results_csv_to_the_letter():
 
 def test_cases_csv_to_the_letter():
     assert cases_csv((REFERENCE,)) == (
-        "case,label,name,recipe,dsc,nsd,presence,reference_voxels,predicted_voxels\n"
-        "a,1,liver,fp32,0.800000,0.500000,both,10,9\n"
-        "a,4,gallbladder,fp32,,,neither,0,0\n"
+        "case,label,name,recipe,dsc,nsd,presence,reference_voxels,predicted_voxels,"
+        "hd95_mm,volume_similarity,ece,brier,flip_rate,flip_rate_boundary\n"
+        "a,1,liver,fp32,0.800000,0.500000,both,10,9,3.000000,,0.250000,,0.125000,\n"
+        "a,4,gallbladder,fp32,,,neither,0,0,,,,,0.125000,\n"
     )
+
+
+def test_labels_csv_to_the_letter():
+    judgement = ",".join(
+        f"{m}{end}" for m in ("dsc", "nsd")
+        for end in ("", "_fp32", "_diff", "_ci_low", "_ci_high", "_p_value", "_p_holm", "_p_wilcoxon", "_ni_bound",
+                    "_margin", "_verdict")
+    )  # fmt: skip
+    recipe = '"w4a4 adaptive smooth(alpha=0.5)+svd(rank=4) keep(a.*,b)",W4A4'
+    assert labels_csv((REFERENCE, LOSS)) == (
+        f"recipe,precision,label,name,n_cases,n_patients,hallucinated,lost,collapsed,{judgement}\n"
+        "fp32,FP32,1,liver,1,1,0,0,,0.800000,0.800000,,,,,,,,,reference,0.500000,0.500000,,,,,,,,,reference\n"
+        f"{recipe},1,liver,1,1,0,0,1,0.600000,0.800000,-0.200000,-0.250000,-0.100000,1.000000,1.000000,0.031250,"
+        "0.250000,0.01,inferior,0.500000,0.500000,0.000000,-0.001000,0.001000,0.020000,0.040000,1.000000,0.001000,"
+        "0.002,non-inferior\n"
+        f"{recipe},4,gallbladder,0,0,1,0,0,,,,,,,,,,0.01,inconclusive,,,,,,,,,,0.01,inconclusive\n"
+    )
+
+
+def test_labels_csv_has_a_row_a_label_and_run(report):
+    assert len(labels_csv(report.rows).splitlines()) == 1 + 7 * 13
 
 
 def test_every_recipe_in_results_csv_parses_back(report):

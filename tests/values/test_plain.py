@@ -24,9 +24,9 @@ from medquanbench.values import (
 NOTE = TensorNote(4, "per-channel", 27, 4 + 32 / 27, "a note")
 LINE = Line("a.b", ("c", "d"), "conv 3x3x3", State.QUANTIZED, "", 108, NOTE, TensorNote(8, "per-sample"), True)
 RECIPE = Recipe.parse("w4a4 adaptive svd(rank=4) keep(a.*) input(8)")
-LIVER = Target(1, "liver", Presence.BOTH, 10, 9, (0.9, None))
+LIVER = Target(1, "liver", Presence.BOTH, 10, 9, (0.9, None), (2.5, None))
 COLON = Target(2, "colon", Presence.NEITHER, 0, 0, (None, 1.0))
-CASE = CaseResult("c1", (1.0, 1.0, 2.5), (LIVER, COLON), None, 3.5)
+CASE = CaseResult("c1", (1.0, 1.0, 2.5), (LIVER, COLON), None, 3.5, (0.01,))
 RUN = Run("nnunet", "demo", "w.safetensors", "btcv", "test", True, ("c1", "c2"), RECIPE, 0, "abc")
 VALUES = {
     "note": NOTE,
@@ -34,7 +34,7 @@ VALUES = {
     "receipt": Receipt(str(RECIPE), (LINE, LINE), NOTE),
     "receipt without image": Receipt("fp32", ()),
     "run": RUN,
-    "record": Record(RUN, ("dsc", "nsd"), (CASE,), Receipt("fp32", (LINE,))),
+    "record": Record(RUN, ("dsc", "nsd"), (CASE,), Receipt("fp32", (LINE,)), ("hd95_mm", "ece"), ("flip_rate",)),
     "step": CaseResult("c1", (), (), 0.1, 0.0),
 }
 
