@@ -9,7 +9,7 @@ import numpy as np
 
 from medquanbench.images import LabelMap
 from medquanbench.matching import Targets
-from medquanbench.metrics import METRICS, Comparison, volumes
+from medquanbench.metrics import METRICS, Comparison
 from medquanbench.values import Presence, Target
 
 _PRESENCE = {  # (reference holds it, prediction holds it)
@@ -35,7 +35,7 @@ def score(
     known, tolerances_mm = zip(*((label.index, label.tolerance_mm) for label in targets.labels))
     comparison = Comparison(reference.labels, predicted.labels, known, reference.grid.spacing_mm, tolerances_mm)
     values = np.stack([METRICS[name].measure(comparison) for name in (*metrics, *details)], axis=1)
-    sizes = zip(volumes(reference.labels, known).tolist(), volumes(predicted.labels, known).tolist())
+    n_reference, n_predicted, _ = comparison.counts.tolist()
     return tuple(
         Target(
             label.index,
@@ -46,7 +46,7 @@ def score(
             tuple(map(_counted, row[: len(metrics)])),
             tuple(map(_counted, row[len(metrics) :])),
         )
-        for label, (n_ref, n_pred), row in zip(targets.labels, sizes, values.tolist())
+        for label, n_ref, n_pred, row in zip(targets.labels, n_reference, n_predicted, values.tolist())
     )
 
 

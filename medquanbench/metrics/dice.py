@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .label_maps import as_label_pair, as_labels, overlap_counts
+from .label_maps import as_label_pair, as_labels, overlap_counts, share_of
 from .metric import Comparison, Metric
 
 
@@ -25,15 +25,16 @@ def dice(reference: ArrayLike, prediction: ArrayLike, labels: Iterable[int]) -> 
         ValueError: the shapes differ, a map is not of integers, or a label is not an integer.
     """
     reference, prediction = as_label_pair(reference, prediction)
-    n_reference, n_prediction, n_both = overlap_counts(reference, prediction, as_labels(labels))
-    total = n_reference + n_prediction
-    scores = np.full(total.shape, np.nan)
-    np.divide(2 * n_both, total, out=scores, where=total > 0)
-    return scores
+    return _of_counts(overlap_counts(reference, prediction, as_labels(labels)))
+
+
+def _of_counts(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    n_reference, n_prediction, n_both = counts
+    return share_of(2 * n_both, n_reference + n_prediction)
 
 
 def _measure(comparison: Comparison) -> NDArray[np.float64]:
-    return dice(comparison.reference, comparison.prediction, comparison.labels)
+    return _of_counts(comparison.counts)
 
 
 DSC = Metric(

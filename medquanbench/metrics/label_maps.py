@@ -94,6 +94,11 @@ def overlap_counts(reference: NDArray, prediction: NDArray, labels: Sequence[int
     return counts[:, _columns(sought, labels)]
 
 
+def share_of(part: NDArray[np.int64], total: NDArray[np.int64]) -> NDArray[np.float64]:
+    """part / total of each label; NaN (not counted) where total is 0."""
+    return np.divide(part, total, out=np.full(total.shape, np.nan), where=total > 0)
+
+
 def _runs(*label_maps: NDArray) -> Iterator[tuple[NDArray, ...]]:
     """The maps, of one shape, in stretches of neighbours in memory that are alike: lengths, then each map's values.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .label_maps import as_label_pair, as_labels, as_spacing, as_tolerances
+from .label_maps import as_label_pair, as_labels, as_spacing, as_tolerances, overlap_counts
 from .surface import Surfaces, both_surfaces, corner_surfaces
 
 
@@ -37,6 +37,11 @@ class Comparison:
                 f"tolerance_mm is {self.tolerance_mm!r}; one number for each of the {n_labels} labels is expected"
             )
         as_tolerances(self.tolerance_mm, n_labels)
+
+    @functools.cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """Voxels of each label in the reference, in the prediction and in both, int64[3, len(labels)]; counted once."""
+        return overlap_counts(*as_label_pair(self.reference, self.prediction), as_labels(self.labels))
 
     @functools.cached_property
     def surfaces(self) -> tuple[Surfaces, Surfaces]:

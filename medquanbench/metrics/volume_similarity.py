@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .label_maps import as_label_pair, as_labels, volumes
+from .label_maps import as_label_pair, as_labels, overlap_counts, share_of
 from .metric import Comparison, Metric
 
 
@@ -25,16 +25,17 @@ def volume_similarity(reference: ArrayLike, prediction: ArrayLike, labels: Itera
         ValueError: the shapes differ, a map is not of integers, or a label is not an integer.
     """
     reference, prediction = as_label_pair(reference, prediction)
-    labels = as_labels(labels)
-    n_reference, n_prediction = volumes(reference, labels), volumes(prediction, labels)
+    return _of_counts(overlap_counts(reference, prediction, as_labels(labels)))
+
+
+def _of_counts(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    n_reference, n_prediction, _ = counts
     total = n_reference + n_prediction
-    scores = np.full(total.shape, np.nan)
-    np.divide(total - np.abs(n_reference - n_prediction), total, out=scores, where=total > 0)
-    return scores
+    return share_of(total - np.abs(n_reference - n_prediction), total)
 
 
 def _measure(comparison: Comparison) -> NDArray[np.float64]:
-    return volume_similarity(comparison.reference, comparison.prediction, comparison.labels)
+    return _of_counts(comparison.counts)
 
 
 VOLUME_SIMILARITY = Metric(
