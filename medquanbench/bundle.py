@@ -22,6 +22,7 @@ from medquanbench import weights as checkpoints
 from medquanbench.bundle_config import Intensity, Window, channels_of, read_json, settings_of
 from medquanbench.files import file_sha256, obstacle
 from medquanbench.key_maps import KeyMap, read_key_maps
+from medquanbench.roads import ROADS
 from medquanbench.values import RequestError, not_found
 
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
@@ -35,7 +36,7 @@ class Bundle:
         weights: name of the set, or of the file that was given.
         channels: images that a case has.
         labels: names of the network's outputs, background first.
-        restore: how the answer returns to the image's own grid.
+        restore: name of the road by which an answer comes about and returns to the image's own grid.
         config: the merged config, canonical JSON.
         key_map: name of the key map by which the weights fit, "" where none is needed.
     """
@@ -193,7 +194,10 @@ def _assemble(folder: Path, variant: str, file: Path, config: dict) -> Bundle:
         lacks = " and ".join(config["unknown"])
         why = config.get("unknown_why", "")
         raise RequestError(f"the variant {variant} of {folder.name} cannot be run: {lacks} unknown. {why}".rstrip())
-    settings = settings_of(config, f"the config of {folder.name}, variant {variant}")
+    where = f"the config of {folder.name}, variant {variant}"
+    settings = settings_of(config, where)
+    if settings.restore not in ROADS:
+        raise not_found("restore", settings.restore, where, list(ROADS))
     return Bundle(
         folder.name,
         folder,

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medquanbench.files import obstacle
-from medquanbench.restore import RESTORES
-from medquanbench.values import RequestError, not_found
+from medquanbench.values import RequestError
 
 _NEEDED = ("labels", "intensity", "restore", "inferer", "network_def", "preprocessing")
 _BLENDING = ("constant", "gaussian")
@@ -81,8 +80,7 @@ def settings_of(config: dict, where: str) -> Settings:
     given = isinstance(intensity, dict) and isinstance(intensity.get("unit"), str) and intensity.get("per_value")
     worth = _is_number(given) and given > 0
     _expect(worth, where, "intensity", intensity, '{"unit": "HU", "per_value": 425} or the like')
-    if not isinstance(restore, str) or restore not in RESTORES:
-        raise not_found("restore", str(restore), where, list(RESTORES))
+    _expect(isinstance(restore, str), where, "restore", restore, "the name of a road")
     unit = Intensity(intensity["unit"], float(intensity["per_value"]))
     return Settings(tuple(labels), unit, restore, window_of(config, where))
 

@@ -1,8 +1,6 @@
-"""How an answer returns to the image's own grid. One function and one line of the table for each way (floor 2)."""
+"""How a label map returns to the image's own grid (floor 2)."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 
@@ -53,7 +51,3 @@ def _nearest(scale: float, offset: float, size: int, source_size: int) -> np.nda
     inside = (position >= -0.5) & (position <= source_size - 0.5)
     nearest = np.where(inside, np.clip(nearest, 0, source_size - 1), np.clip(nearest, -1, source_size))
     return (nearest if scale > 0 else nearest[::-1]).astype(np.int64)
-
-
-RESTORES: dict[str, Callable[[np.ndarray, Grid, Grid], np.ndarray]] = {"labels-nearest": restore_labels}
-"""What a config may name as ``restore``: (labels on the network's grid, that grid, the image's grid) -> labels."""

@@ -27,7 +27,9 @@ def test_blending_is_constant_where_nothing_is_said():
 @pytest.mark.parametrize("key", ["labels", "intensity", "restore", "inferer"])
 @pytest.mark.parametrize("value", [None, 3, "a", [], {}, [3, 4], {"a": 1}])
 def test_a_value_of_another_kind_is_told_by_its_key(key, value):
-    with pytest.raises(RequestError, match=f"here.*'{key}|no restore '.*' in here"):
+    if (key, value) == ("restore", "a"):
+        return  # a text; whether there is such a road is known to who opens the bundle (tests/bad_input)
+    with pytest.raises(RequestError, match=f"here.*'{key}"):
         settings_of(INFERENCE | {key: value}, "here")
 
 

@@ -17,7 +17,7 @@ FLOORS = {
     "dataset_values": 2, "layouts": 2, "layout_search": 2, "listed_layouts": 2, "reference": 2,
     "key_maps": 2, "weights": 2, "files": 2,
     "nifti_header": 2, "images": 2, "infer": 2, "restore": 2, "parts": 2, "scene": 2, "device": 2, "stop": 2,
-    "sliding": 2, "spill": 2,
+    "sliding": 2, "spill": 2, "roads": 2,
     "progress": 2, "tasks": 2, "report": 2, "structures": 2, "matching": 2, "scores": 2,
     "run": 3,
     "doorway": 4, "study": 4, "study_folder": 4, "study_plan": 4, "study_record": 4, "study_statistics": 4,

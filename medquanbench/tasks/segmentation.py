@@ -17,12 +17,12 @@ import torch
 from medquanbench.bundle import Bundle
 from medquanbench.dataset import Dataset
 from medquanbench.images import Grid, LabelMap, check_whole, grid_difference, grid_of, read_image, write_nifti
-from medquanbench.infer import predict, preprocess
 from medquanbench.metrics import METRICS
 from medquanbench.metrics.agreement import FLIP_RATE_BOUNDARY_DEFINITION, FLIP_RATE_DEFINITION, flip_rates
 from medquanbench.metrics.calibration import BRIER_DEFINITION, ECE_DEFINITION, Calibration
 from medquanbench.reference import read_reference
-from medquanbench.restore import RESTORES, restore_labels
+from medquanbench.restore import restore_labels
+from medquanbench.roads import ROADS, Watch
 from medquanbench.scores import score
 from medquanbench.sliding import Index
 from medquanbench.stats import default_margin
@@ -83,18 +83,23 @@ def truth_of(case: Case, dataset: Dataset, targets: Targets) -> Truth:
 
 
 def answer(network: Callable, bundle: Bundle, case: Case, device: str, truth: Truth | None = None) -> Answer:
-    """Preprocess, slide the window, take the largest logit, carry the labels back to the image's own grid.
+    """The bundle's own road from the image to labels on its grid.
 
     On the way the probabilities are compared with the truth, where it is given.
 
     Raises:
         RequestError: the image cannot be preprocessed, or not so that its answer can be laid over it.
     """
-    volume, grid = preprocess(bundle.preprocessing(), case.inputs[0]), grid_of(case.inputs[0])
-    calibration = _calibration(truth, volume.grid) if truth else None
-    labels = predict(network, volume, bundle.window, device, partial(_watch, calibration) if calibration else None)
-    output = LabelMap(RESTORES[bundle.restore](labels, volume.grid, grid), grid)
-    return Answer(output, calibration.scores() if calibration else None)
+    if truth is None:
+        return Answer(ROADS[bundle.restore](network, bundle, case.inputs, device, None), None)
+    listening: list[Calibration] = []
+
+    def begin(network_grid: Grid) -> Watch:
+        listening.append(_calibration(truth, network_grid))
+        return partial(_watch, listening[0])
+
+    output = ROADS[bundle.restore](network, bundle, case.inputs, device, begin)
+    return Answer(output, listening[0].scores())
 
 
 def _calibration(truth: Truth, network_grid: Grid) -> Calibration:

@@ -10,7 +10,7 @@ import torch
 from medquanbench import shelf, weights
 from medquanbench.bundle import build_network, merged_config
 
-BUNDLES = ("swinunetr", "nnunet", "unetr")
+BUNDLES = tuple(sorted(folder.parent.name for folder in shelf.shelf(shelf.BUNDLES).glob("*/configs")))
 # Stored left-posterior-superior; at these spacings no voxel of the image lies midway between two of the network's grid
 # (3 x 3 x 5 mm, and 1 mm for the hippocampus weights).
 ABDOMEN = np.array([[-2.2, 0, 0, 41.3], [0, -2.6, 0, 30.7], [0, 0, 4.2, -60.2], [0, 0, 0, 1]])

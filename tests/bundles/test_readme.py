@@ -12,7 +12,7 @@ import pytest
 from medquanbench import shelf
 from medquanbench.bundle import variants
 
-BUNDLES = ("swinunetr", "nnunet", "unetr")
+BUNDLES = tuple(sorted(folder.parent.name for folder in shelf.shelf(shelf.BUNDLES).glob("*/configs")))
 HERE = Path(__file__).parent
 # The full-size network on windows of 96^3 takes minutes on a CPU.
 TOO_LARGE = "variants/base.json"

@@ -1,0 +1,29 @@
+"""What a road is: from the files of a case, through a network, to a label map on the image's own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from medquanbench.images import Grid, LabelMap
+from medquanbench.sliding import Index
+
+if TYPE_CHECKING:
+    from medquanbench.bundle import Bundle  # which itself looks into the table of roads
+
+Network = Callable[[torch.Tensor], torch.Tensor]
+
+Watch = Callable[[Index, torch.Tensor], None]
+"""(index of its first voxel, logits (class, x, y, z) float32): called for every block of voxels, every voxel once."""
+
+Begin = Callable[[Grid], Watch]
+"""Called once before the windows slide, with the grid that the logits lie on; who listens to them."""
+
+Road = Callable[[Network, "Bundle", tuple[Path, ...], str, Begin | None], LabelMap]
+"""(network, bundle, image files, device, begin) -> labels in the bundle's numbers on the grid of the first image.
+
+Raises RequestError where the images cannot be read or preprocessed, RunError where the network fails.
+"""
