@@ -6,6 +6,7 @@ import gzip
 import os
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,20 @@ def prepare(argv: Sequence[str], progress: Progress) -> int:
     n_all = len({case for part in parts for case in dataset.names(part)})
     told = ", ".join(f"{part} {len(dataset.names(part))}" for part in parts)
     print(f"{dataset.name}: {n_all} cases ({told}) in {out}, {n_all - n_new} of them were there")
+    note = _gap_note(dataset, LAYOUTS[args.layout])
+    if note:
+        print(note)
     return 0
+
+
+def _gap_note(dataset: Dataset, layout: Written) -> str:
+    """What to say of label indices with gaps; empty where there are none, or none that matters."""
+    index = sorted(label.index for label in dataset.labels)
+    gap = next((pair for pair in pairwise([0, *index]) if pair[1] != pair[0] + 1), None)
+    if not layout.refuses_gaps or gap is None:
+        return ""
+    where = f"after {gap[0]} comes {gap[1]}"
+    return f"note: {layout.refuses_gaps} takes no label indices with gaps, and these have some ({where}): renumber them"
 
 
 def _parser() -> Parser:

@@ -26,10 +26,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Written:
-    """A layout to write: where a case's files go (case, role), and the documents beside them (file -> text)."""
+    """A layout to write: where a case's files go (case, role), and the documents beside them (file -> text).
+
+    refuses_gaps: who trains on this layout and takes no label indices with gaps; empty where nobody minds.
+    """
 
     place: Callable[[str, str], Target]
     documents: Callable[[Dataset, tuple[Target, ...]], dict[str, str]]
+    refuses_gaps: str = ""
 
 
 def role_of(part: str) -> str:
@@ -103,4 +107,8 @@ def _text(content: object) -> str:
     return json.dumps(content, indent=1) + "\n"
 
 
-LAYOUTS = {"nnunet": Written(_nnunet_place, _nnunet_documents), "monai": Written(_monai_place, _monai_documents)}
+LAYOUTS = {
+    # nnUNet, experiment_planning/verify_dataset_integrity.py: "Labels must be in consecutive order".
+    "nnunet": Written(_nnunet_place, _nnunet_documents, refuses_gaps="nnU-Net's training"),
+    "monai": Written(_monai_place, _monai_documents),
+}

@@ -10,9 +10,11 @@ from collections.abc import Callable
 
 from medquanbench.phantoms.btcv import btcv_phantom
 from medquanbench.phantoms.volume import Phantom
+from medquanbench.phantoms.wholebrain import wholebrain_phantom
 
 PHANTOMS: dict[str, Callable[[int], Phantom]] = {
     "btcv-phantom/1": btcv_phantom,
+    "wholebrain-phantom/1": wholebrain_phantom,
 }
 
 __all__ = ["PHANTOMS", "Phantom"]

@@ -11,7 +11,7 @@ import numpy as np
 class Phantom:
     """A volume with its labels.
 
-    image: int16 (x, y, z), Hounsfield units. label: uint8 (x, y, z), 0 is background.
+    image: int16 (x, y, z), Hounsfield units of a CT, arbitrary units of an MR. label: uint8 (x, y, z), 0 is background.
     affine: float64 (4, 4), voxel index to RAS+ world millimetres (x to the patient's right, y to the front, z to the
     head); axis-aligned, an axis may be flipped.
     """

@@ -220,6 +220,19 @@ def test_out_must_be_named(micro_data, capsys):
     assert "--out" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("layout, said", [("nnunet", True), ("monai", False)])
+def test_label_indices_with_gaps_are_told_to_whoever_trains_nnunet(micro_data, tmp_path, capsys, layout, said):
+    card = micro_data / "micro.toml"
+    request = ["prepare", str(card), "--data-root", str(micro_data), "--layout", layout, "--jobs", "1", "--out"]
+    assert main([*request, str(tmp_path / "whole")]) == 0 and "note" not in capsys.readouterr().out
+    text = card.read_text()
+    assert text.count("index = 2") == 1
+    card.write_text(text.replace("index = 2", "index = 5\nstored = 2"))
+    assert main([*request, str(tmp_path / "gap")]) == 0
+    note = "note: nnU-Net's training takes no label indices with gaps, and these have some (after 1 comes 5): renumber"
+    assert (note in capsys.readouterr().out) == said
+
+
 def test_a_phantom_can_be_prepared(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDQUANBENCH_CACHE", str(tmp_path / "cache"))
     dataset = replace(open_dataset("btcv-phantom"), split=(("test", ("phantom_057",)),))
