@@ -86,7 +86,7 @@ def test_evaluate_refuses_images_without_partners(bundle, images, random_weights
 
 def test_a_variant_with_unknowns_ends_with_its_reason(images, tmp_path):
     bundle = shelf.shelf(shelf.BUNDLES) / "nnunet"
-    with pytest.raises(SystemExit, match="plans.json of Dataset291 holds patch size and normalisation"):
+    with pytest.raises(SystemExit, match="The downloaded folder of Dataset291 says them"):
         monai_run(bundle, ("variants/totalsegmentator-organs.json",), images, tmp_path / "out", tmp_path / "none")
 
 
