@@ -13,6 +13,7 @@ from medquanbench.values import RequestError
 
 _NEEDED = ("labels", "intensity", "restore", "inferer", "network_def", "preprocessing")
 _BLENDING = ("constant", "gaussian")
+_PADDING = ("constant", "replicate", "reflect", "circular")
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,16 @@ class Intensity:
 
 @dataclass(frozen=True)
 class Window:
-    """The sliding window: size in voxels, overlap as a fraction, ``constant`` or ``gaussian`` blending, batch."""
+    """The sliding window: size in voxels, overlap as a fraction, ``constant`` or ``gaussian`` blending, batch.
+
+    ``padding`` says what stands around a volume that is smaller than a window, as torch's ``pad`` calls it.
+    """
 
     size: tuple[int, ...]
     overlap: float
     mode: str
     batch: int
+    padding: str = "constant"
 
 
 @dataclass(frozen=True)
@@ -94,13 +99,14 @@ def window_of(config: dict, where: str = "the bundle's config") -> Window:
     inferer = config["inferer"]
     _expect(isinstance(inferer, dict), where, "inferer", inferer, "an object")
     size, overlap, batch = (_part(inferer, name, where) for name in ("roi_size", "overlap", "sw_batch_size"))
-    mode = inferer.get("mode", "constant")
+    mode, padding = inferer.get("mode", "constant"), inferer.get("padding_mode", "constant")
     sizes = isinstance(size, list) and len(size) == 3 and all(_is_count(edge) for edge in size)
     _expect(sizes, where, "inferer#roi_size", size, "a list of three whole numbers above 0")
     _expect(_is_number(overlap) and 0 <= overlap < 1, where, "inferer#overlap", overlap, "a number from 0 to below 1")
     _expect(_is_count(batch), where, "inferer#sw_batch_size", batch, "a whole number above 0")
     _expect(mode in _BLENDING, where, "inferer#mode", mode, " or ".join(_BLENDING))
-    return Window(tuple(size), overlap, mode, batch)
+    _expect(padding in _PADDING, where, "inferer#padding_mode", padding, " or ".join(_PADDING))
+    return Window(tuple(size), overlap, mode, batch, padding)
 
 
 def channels_of(folder: Path) -> int:

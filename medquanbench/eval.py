@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from medquanbench import shelf
 from medquanbench.doorway import Parser, answer, number, whole_number
 from medquanbench.progress import Progress
 from medquanbench.values import Recipe, RequestError
@@ -27,7 +28,12 @@ precisions:
 examples:
   python -m medquanbench.eval --bundle swinunetr --w4a4 adaptive
   python -m medquanbench.eval --bundle nnunet --dataset msd-hippocampus --data-root Task04_Hippocampus
+  python -m medquanbench.eval --bundle downloads/spleen_ct_segmentation --dataset msd-spleen --data-root Task09_Spleen
+
+A MONAI config is a program: a bundle that is given by its path runs the $ expressions and the code in it. Open only
+bundles that you trust. No code in a weights file is run.
 """
+_TRUST = "note: {} is not on the shelf: $ expressions in its config, and code that comes with it, run here"
 
 
 def _device(text: str) -> str:
@@ -47,11 +53,16 @@ def parser() -> argparse.ArgumentParser:
     )
     p.more_flags = ("--wNaM",)
     p.add_argument(
-        "--bundle", required=True, metavar="NAME|PATH", help="a bundle on the shelf, or a MONAI bundle's folder"
+        "--bundle",
+        required=True,
+        metavar="NAME|PATH",
+        help="a bundle on the shelf, or a folder: a MONAI bundle, also one from the Model Zoo (its code is run)",
     )
     p.add_argument("--variant", metavar="NAME", help="variant of the bundle (default: demo, or what fits the weights)")
     p.add_argument(
-        "--weights", metavar="SET|FILE", help="weights by name or file (default: the set of variant and dataset)"
+        "--weights",
+        metavar="SET|FILE|FOLDER",
+        help="weights by name or file, or a results folder of nnU-Net (default: the set of variant and dataset)",
     )
     p.add_argument(
         "--dataset", default="btcv-phantom", metavar="NAME|PATH", help="dataset card (default: btcv-phantom)"
@@ -127,6 +138,8 @@ def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv:
     tail += f" input({args.input_bits})" * (args.input_bits is not None)
     # Before the seconds that importing torch takes.
     asked = [Recipe.parse(f"{bits} {policy}{tail}") for bits, policy in precisions]
+    if not shelf.is_on(shelf.BUNDLES, args.bundle) and Path(args.bundle).expanduser().exists():
+        print(_TRUST.format(args.bundle), file=sys.stderr)
     progress.say("loading")
     from medquanbench.bundle import open_bundle
     from medquanbench.dataset import open_dataset

@@ -30,6 +30,21 @@ def preprocess(transform: Callable, image: Path) -> Volume:
     """Apply a bundle's preprocessing to one image file.
 
     Raises:
+        RequestError: see :func:`transformed`.
+    """
+    return volume_of(transformed(transform, image))
+
+
+def volume_of(data: MetaTensor) -> Volume:
+    """The plain numbers of a preprocessed image, and its grid."""
+    tensor = data.as_tensor().float().contiguous()
+    return Volume(tensor, Grid(tuple(tensor.shape[1:]), np.asarray(data.affine, dtype=np.float64)))
+
+
+def transformed(transform: Callable, image: Path) -> MetaTensor:
+    """Apply a bundle's preprocessing to one image file: (channel, x, y, z), with what was done to it.
+
+    Raises:
         RequestError: the file cannot be read as an image, the transform cannot take it, or makes NaN or infinity of it.
     """
     try:
@@ -40,11 +55,10 @@ def preprocess(transform: Callable, image: Path) -> Volume:
         raise RequestError(f"the bundle's preprocessing cannot take {image}: {cause[-1].rstrip('.')}") from error
     if not isinstance(data, MetaTensor) or data.ndim != 4:
         raise RequestError(f"the bundle's preprocessing makes no tensor of four axes (channel, x, y, z) of {image}")
-    tensor = data.as_tensor().float().contiguous()
-    if not torch.isfinite(tensor).all():
+    if not torch.isfinite(data.as_tensor()).all():
         read_image(image)
         raise RequestError(f"the bundle's preprocessing makes NaN or infinity of {image}")
-    return Volume(tensor, Grid(tuple(tensor.shape[1:]), np.asarray(data.affine, dtype=np.float64)))
+    return data
 
 
 def predict(

@@ -6,29 +6,43 @@ A bundle's config names them, one a version::
 
 ``drop``: patterns of keys that the checkpoint has and the network does not need; each must be there. ``unread``:
 patterns of the network's own tensors that its forward never reads, which the checkpoint may lack. ``*`` crosses dots.
+``rename``: beginnings of keys and what stands in their place in the network, before the others look at them; each must
+be there, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 from medquanbench.values import RequestError
 
 
 @dataclass(frozen=True)
 class KeyMap:
-    """One version's keys: what to drop from the checkpoint, and what of the network it may lack."""
+    """One version's keys: what to drop from the checkpoint, what of the network it may lack, what has another name."""
 
     name: str
     drop: tuple[str, ...]
     unread: tuple[str, ...]
+    rename: tuple[tuple[str, str], ...] = ()
 
     def suits(self, keys: Iterable[str]) -> bool:
-        """True where every pattern of ``drop`` finds a key."""
+        """True where every pattern of ``drop`` and every beginning of ``rename`` finds a key, and no two become one."""
         keys = tuple(keys)
-        return all(any(fnmatchcase(key, pattern) for key in keys) for pattern in self.drop)
+        named = [self.renamed(key) for key in keys]
+        begins = all(any(key.startswith(old) for key in keys) for old, _ in self.rename)
+        return (
+            begins
+            and len(set(named)) == len(keys)
+            and all(any(fnmatchcase(key, pattern) for key in named) for pattern in self.drop)
+        )
+
+    def renamed(self, key: str) -> str:
+        """The network's name for a key of the checkpoint."""
+        return next((new + key.removeprefix(old) for old, new in self.rename if key.startswith(old)), key)
 
     def drops(self, key: str) -> bool:
         """True for a key of the checkpoint that is left out."""
@@ -43,22 +57,27 @@ def _matches(key: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(key, pattern) for pattern in patterns)
 
 
-def read_key_maps(table: Mapping[str, Mapping[str, Sequence[str]]] | None) -> tuple[KeyMap, ...]:
+def read_key_maps(table: Mapping[str, Mapping[str, Any]] | None) -> tuple[KeyMap, ...]:
     """The key maps of a config's ``key_maps``; none where there is no such entry.
 
     Raises:
         RequestError: the entry is not of the form above.
     """
     try:
-        maps = (
-            tuple(KeyMap(name, tuple(m.get("drop", ())), tuple(m.get("unread", ()))) for name, m in table.items())
-            if table
-            else ()
-        )
+        maps = tuple(_read(name, entry) for name, entry in (table or {}).items())
     except (AttributeError, TypeError):
         maps = None
-    if maps is None or not all(isinstance(p, str) for m in maps for p in m.drop + m.unread):
-        raise RequestError(
-            'key_maps in the bundle\'s config: {"NAME": {"drop": [patterns], "unread": [patterns]}} is needed'
-        )
+    if maps is None or not all(
+        isinstance(text, str) for m in maps for text in (*m.drop, *m.unread, *sum(m.rename, ()))
+    ):
+        form = '{"NAME": {"drop": [patterns], "unread": [patterns], "rename": {"old": "new"}}}'
+        raise RequestError(f"key_maps in the bundle's config: {form} is needed")
     return maps
+
+
+def _read(name: str, entry: Mapping[str, Any]) -> KeyMap:
+    unknown = set(entry) - {"drop", "unread", "rename"}
+    if unknown:
+        raise TypeError(f"unknown keys {unknown}")
+    rename = tuple(entry.get("rename", {}).items())
+    return KeyMap(name, tuple(entry.get("drop", ())), tuple(entry.get("unread", ())), rename)

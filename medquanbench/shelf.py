@@ -35,13 +35,17 @@ def find(shelf_name: str, what: str, ref: str | Path, suffix: str = "") -> Path:
         RequestError: neither is there; the message lists the names on the shelf.
     """
     folder, text = shelf(shelf_name), os.fspath(ref)
-    on_shelf = folder / f"{text}{suffix}"
-    if os.sep not in text and on_shelf.exists():
-        return on_shelf
+    if is_on(shelf_name, ref, suffix):
+        return folder / f"{text}{suffix}"
     path = Path(text).expanduser()
     if (os.sep in text or path.suffix == suffix) and path.exists():
         return path.resolve()
     raise not_found(what, text, f"{folder} or as a path", names(shelf_name, suffix))
+
+
+def is_on(shelf_name: str, ref: str | Path, suffix: str = "") -> bool:
+    """True where a reference is the name of a thing on a shelf, and no path of the user's own."""
+    return os.sep not in os.fspath(ref) and (shelf(shelf_name) / f"{os.fspath(ref)}{suffix}").exists()
 
 
 def names(shelf_name: str, suffix: str = "") -> tuple[str, ...]:

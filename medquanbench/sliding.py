@@ -127,7 +127,7 @@ def blend(
     axes = tuple(axis_of(size, extent, window.overlap) for size, extent in sizes)
     sides = [(axis.first, max(axis.window - axis.size, 0) - axis.first) for axis in reversed(axes)]
     if any(map(any, sides)):  # padding by nothing would copy the volume
-        image = pad(image, [voxels for side in sides for voxels in side])
+        image = pad(image, [voxels for side in sides for voxels in side], window.padding)
     weight = compute_importance_map(window.size, mode=window.mode, device=image.device, dtype=torch.float32)
     sweep = _Sweep(axes, weight, store)
     for step, start in enumerate(sweep.windows):

@@ -37,11 +37,11 @@ def facts(plan: Plan) -> tuple[Fact, ...]:
     """The lines under "what was run" of a report."""
     bundle, dataset, window = plan.bundle, plan.dataset, plan.bundle.window
     size = " x ".join(map(str, window.size))
-    by_map = f", keys of another version, read by the key map {bundle.key_map}" if bundle.key_map else ""
+    told = bundle.loaded.in_words()
     source = f"made by the generator {dataset.phantom}" if dataset.phantom else " ".join(dataset.source.split())
     return (
         Fact("Bundle", f"{bundle.name}, variant {bundle.variant}"),
-        Fact("Weights", f"{bundle.weights} (SHA-256 {bundle.weights_sha256[:16]}){by_map}"),
+        Fact("Weights", f"{bundle.weights} (SHA-256 {bundle.weights_sha256[:16]})" + f": {told}" * bool(told)),
         Fact("Dataset", f"{dataset.title} ({dataset.name}, card version {dataset.version}), {source}"),
         Fact("Licence of the data", " ".join(f"{dataset.licence}. {dataset.citation}".split())),
         *_matching(plan),
@@ -68,7 +68,7 @@ def _matching(plan: Plan) -> tuple[Fact, ...]:
 
 def notes(plan: Plan, rows: tuple[Row, ...]) -> tuple[str, ...]:
     """What a reader of the table must know beside it."""
-    return (*_road_note(plan), *_mapping_notes(plan), *_presence_note(rows))
+    return (*plan.bundle.remarks, *_road_note(plan), *_mapping_notes(plan), *_presence_note(rows))
 
 
 def _road_note(plan: Plan) -> tuple[str, ...]:
@@ -122,7 +122,8 @@ def record_json(plan: Plan, conduct: Conduct, rows: tuple[Row, ...]) -> str:
             "variant": bundle.variant,
             "weights": bundle.weights,
             "weights_sha256": bundle.weights_sha256,
-            "key_map": bundle.key_map,
+            "loaded": to_plain(bundle.loaded),
+            "remarks": list(bundle.remarks),
             "config": json.loads(bundle.config),
         },
         "dataset": {

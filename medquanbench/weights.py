@@ -1,159 +1,135 @@
-"""Checkpoints: read them safely, fit them to a network, pack them for shipping (floor 2)."""
+"""Checkpoints and networks: read tensors, fit them, load them, pack them for shipping (floor 2)."""
 
 from __future__ import annotations
 
-import re
-import warnings
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from medquanbench.files import disguise, obstacle
+from medquanbench.containers import contents, open_checkpoint
 from medquanbench.key_maps import KeyMap, read_key_maps
-from medquanbench.values import RequestError
+from medquanbench.values import Loaded, RequestError
 
-_NESTED = ("state_dict", "network_weights", "model")
-_PREFIXES = ("module.", "_orig_mod.")
+_MOST_PREFIXES = 4
+_BARE = Loaded()
+
+__all__ = ["Fit", "Misfits", "contents", "fit", "load_into", "open_checkpoint", "pack", "read"]
 
 
 def read(path: str | Path) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint, by name; wrapper prefixes removed.
-
-    Reads safetensors, and torch files with ``weights_only=True`` (no code of the file runs; beside tensors and plain
-    values only numpy's numbers are let in), bare or under ``state_dict``, ``network_weights`` or ``model``.
+    """The tensors of a checkpoint, by the names that they have there: see :mod:`medquanbench.containers`.
 
     Raises:
         RequestError: the file is missing, damaged, or no checkpoint.
     """
-    path = Path(path)  # MONAI's config parser hands over text
-    hidden = obstacle(path)
-    if hidden:
-        raise RequestError(f"no weights file {path}" + f": it {hidden}" * (hidden != "is missing"))
-    try:
-        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(_numpy_numbers()):
-            content = load_file(path) if path.suffix == ".safetensors" else _load(path)
-    except Exception as error:  # A damaged file fails in a dozen ways, IndexError and struct.error among them.
-        what = f"{path} cannot be read as weights (safetensors, or torch tensors alone)"
-        raise RequestError(f"{what}: {_reason(path, error)}") from error
-    for key in _NESTED:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    items = content.items() if isinstance(content, Mapping) else ()
-    tensors = {str(key): value for key, value in items if isinstance(value, torch.Tensor)}
-    if not tensors:
-        raise RequestError(f"{path} holds no tensors by name: it is no checkpoint of a network")
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in tensors):
-            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return tensors
-
-
-def _load(path: Path) -> object:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            for record in archive.infolist():
-                if record.CRC:  # torch can be told to write none, and does not look at them itself
-                    with archive.open(record) as stream:
-                        while stream.read(1 << 20):
-                            pass
-    return torch.load(path, "cpu", weights_only=True)
-
-
-def _numpy_numbers() -> list:
-    """What rebuilds a numpy number from a pickle, under its names in numpy 1 and 2; it makes numbers and nothing else.
-
-    nnU-Net keeps its training log beside the weights as numpy numbers, SwinUNETR's trainer its best score.
-    """
-    rebuild = np.float64(0).__reduce__()[0]
-    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
-    return [np.dtype, *{type(np.dtype(kind)) for kind in "?bhilqBHILQefd"}, *((rebuild, name) for name in names)]
-
-
-def _reason(path: Path, error: Exception) -> str:
-    # torch's own words go on for pages and end in the advice to run the file's code.
-    asked = re.search(r"GLOBAL (\S+)", str(error))
-    if asked:
-        return f"it holds {asked[1]}, which is no tensor and was not run"
-    mask, names = disguise(path), _names_in_zip(path)
-    if names:
-        if any(name.endswith("/constants.pkl") for name in names):
-            return "it is a TorchScript program; the state_dict of its network is needed"
-        if not any(name.endswith("data.pkl") for name in names):
-            return "it is a zip archive without a checkpoint of torch in it"
-    elif mask and mask != "a zip archive":  # torch's own files are
-        return f"it is {mask}"
-    kind = "a safetensors file" if path.suffix == ".safetensors" else "a checkpoint of torch"
-    return f"it is cut off, damaged, or not {kind}"
-
-
-def _names_in_zip(path: Path) -> list[str]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.namelist()
-    except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError, OSError):
-        return []
-
-
-def _misfits(
-    network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], may_lack: Callable[[str], bool] = lambda name: False
-) -> list[tuple[list[str], str]]:
-    groups, own = _names_of_tensors(network), network.state_dict(keep_vars=True)
-    missing = [names[0] for names in groups if not any(name in tensors or may_lack(name) for name in names)]
-    extra = [name for name in tensors if name not in own]
-    other = [name for name, value in tensors.items() if name in own and value.shape != own[name].shape]
-    shapes = [f"{name} {tuple(tensors[name].shape)} for {tuple(own[name].shape)}" for name in other]
-    return [(missing, "missing"), (extra, "not known to the network"), (shapes, "of another shape")]
-
-
-def _in_words(misfits: list[tuple[list[str], str]]) -> str:
-    return "; ".join(f"{len(found)} {what}, first {', '.join(found[:3])}" for found, what in misfits if found)
+    return dict(open_checkpoint(path).tensors)
 
 
 @dataclass(frozen=True)
-class Fit:
-    """How a checkpoint fits a network.
+class Misfits:
+    """In what tensors by name differ from those that a network has.
 
     Attributes:
-        tensors: those that are loaded.
-        key_map: name of the key map without which it does not fit, or "".
-        problem: why it does not fit, in words, or "".
+        missing: names that only the network has; of a tensor with several names the first.
+        extra: names that only the checkpoint has.
+        shapes: (name, shape in the checkpoint, shape in the network) of tensors of another shape.
     """
+
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+    shapes: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+
+    @property
+    def count(self) -> int:
+        """How many there are; 0 where the tensors fit."""
+        return len(self.missing) + len(self.extra) + len(self.shapes)
+
+    def in_words(self) -> str:
+        """Number and first few of each kind; empty where the tensors fit."""
+        shapes = [f"{name} {there} for {here}" for name, there, here in self.shapes]
+        kinds = ((self.missing, "missing"), (self.extra, "not known to the network"), (shapes, "of another shape"))
+        return "; ".join(f"{len(found)} {what}, first {', '.join(found[:3])}" for found, what in kinds if found)
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """How a checkpoint fits a network: the tensors to load under the network's names, and what stands against it."""
 
     tensors: Mapping[str, torch.Tensor]
-    key_map: str
-    problem: str
+    loaded: Loaded
+    misfits: Misfits
+
+    @property
+    def problem(self) -> str:
+        """Why it does not fit, in words, or ""."""
+        words, prefix, key_map = self.misfits.in_words(), self.loaded.prefix, self.loaded.key_map
+        by = [f"without '{prefix}'"] * bool(prefix) + [f"with the key map {key_map}"] * bool(key_map)
+        return f"{words} ({', '.join(by)})" if words and by else words
 
 
-def fit(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], maps: tuple[KeyMap, ...] = ()) -> Fit:
-    """Fit tensors to a network: as they are, else by the first of the key maps with which nothing is left over.
+def fit(
+    network: torch.nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    maps: tuple[KeyMap, ...] = (),
+    found: Loaded = _BARE,
+) -> Fit:
+    """Fit tensors to a network: as they are, else by the key map and without the prefix that leave nothing over.
 
+    A prefix is the first part of a name, where all names have it: what a wrapper put before them (``module.``).
     A tensor that the network knows under several names (shared modules) needs to be there under one of them.
+
+    Args:
+        found: where the tensors lay in their file.
     """
-    tried = [("", tensors, _misfits(network, tensors))]
-    for candidate in (m for m in maps if m.suits(tensors)):
-        if not _count(tried[-1][2]):
-            break
-        rest = {key: value for key, value in tensors.items() if not candidate.drops(key)}
-        tried.append((candidate.name, rest, _misfits(network, rest, candidate.leaves)))
-    name, rest, misfits = min(tried, key=lambda attempt: _count(attempt[2]))
-    problem = _in_words(misfits)
-    return Fit(rest, name, f"{problem} (with the key map {name})" if problem and name else problem)
+    best: Fit | None = None
+    for prefix, named in _without_prefixes(tensors):
+        for key_map in (KeyMap("", (), ()), *maps):
+            if not key_map.suits(named):
+                continue
+            tried = _tried(network, named, key_map, replace(found, prefix=prefix))
+            if best is None or tried.misfits.count < best.misfits.count:
+                best = tried
+            if not best.misfits.count:
+                return best
+    return best
 
 
-def _count(misfits: list[tuple[list[str], str]]) -> int:
-    return sum(len(found) for found, _ in misfits)
+def _without_prefixes(tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, Mapping[str, torch.Tensor]]]:
+    prefix = ""
+    for _ in range(_MOST_PREFIXES):
+        yield prefix, tensors
+        first = next(iter(tensors)).partition(".")[0] + "."
+        if not all(name.startswith(first) for name in tensors):
+            return
+        prefix, tensors = prefix + first, {name.removeprefix(first): value for name, value in tensors.items()}
+
+
+def _tried(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], key_map: KeyMap, found: Loaded) -> Fit:
+    named = {key_map.renamed(name): value for name, value in tensors.items()}
+    dropped = tuple(name for name in named if key_map.drops(name))
+    rest = {name: value for name, value in named.items() if name not in dropped}
+    absent = [names for names in _names_of_tensors(network) if not any(name in rest for name in names)]
+    left = [names[0] for names in absent if any(key_map.leaves(name) for name in names)]
+    own = network.state_dict(keep_vars=True)
+    shapes = [(n, tuple(v.shape), tuple(own[n].shape)) for n, v in rest.items() if n in own and v.shape != own[n].shape]
+    misfits = Misfits(
+        missing=tuple(names[0] for names in absent if names[0] not in left),
+        extra=tuple(name for name in rest if name not in own),
+        shapes=tuple(shapes),
+    )
+    loaded = replace(found, key_map=key_map.name, renamed=key_map.rename, dropped=dropped, left=tuple(left))
+    return Fit(rest, loaded, misfits)
 
 
 def load_into(
     network: torch.nn.Module,
     tensors: Mapping[str, torch.Tensor],
     source: str,
-    key_maps: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
+    key_maps: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Copy tensors into a network, every one and nothing else, in the network's own number format.
 

@@ -68,7 +68,8 @@ def test_a_weights_set_brings_its_overlay_and_only_its_own(folder):
 
 
 def test_the_config_is_canonical_json(folder):
-    config = open_bundle(folder, variant="wide", weights="demo-btcv-phantom").config
+    save_file(kernel(3), folder / "models/wide-btcv-phantom.safetensors")
+    config = open_bundle(folder, variant="wide").config
     assert json.dumps(json.loads(config), sort_keys=True) == config
     assert json.loads(config)["network_def"]["kernel_size"] == 3
 
@@ -90,17 +91,15 @@ def test_several_variants_fit(folder, tmp_path):
         fitting_variant(folder, tmp_path / "mine.safetensors")
 
 
-def test_no_variant_fits_and_each_says_why(folder, tmp_path):
-    save_file(kernel(5) | {"more": torch.zeros(1)}, tmp_path / "mine.safetensors")
+def test_no_variant_fits_and_the_closest_says_why(folder, tmp_path):
+    save_file(kernel(3) | {"more": torch.zeros(1)}, tmp_path / "mine.safetensors")
     with pytest.raises(RequestError) as error:
         fitting_variant(folder, tmp_path / "mine.safetensors")
-    text = str(error.value)
-    assert "fits no variant of toy" in text and all(f"{name}: 1 not known" in text for name in VARIANTS)
-    assert "(2, 1, 5, 5, 5) for (2, 1, 3, 3, 3)" in text
+    assert str(error.value).endswith("fits no variant of toy; closest is twin: 1 not known to the network, first more")
 
 
 def test_errors_list_what_there_is(folder, tmp_path):
-    with pytest.raises(RequestError, match="no bundle 'resnet' in .*there is: .*nnunet, swinunetr"):
+    with pytest.raises(RequestError, match="no bundle 'resnet' in .*there is: .*nnunet, .*swinunetr"):
         open_bundle("resnet")
     with pytest.raises(RequestError, match="no variant 'huge' in the bundle toy; there is: demo, twin, wide"):
         open_bundle(folder, variant="huge", weights="demo-other")
@@ -112,9 +111,9 @@ def test_errors_list_what_there_is(folder, tmp_path):
         open_bundle(tmp_path)
 
 
-def test_weights_of_another_variant_are_refused(folder):
-    with pytest.raises(RequestError, match="1 of another shape, first weight"):
-        open_bundle(folder, variant="wide", weights="demo-btcv-phantom").network()
+def test_weights_of_another_variant_are_refused_and_theirs_is_named(folder):
+    with pytest.raises(RequestError, match="1 of another shape, first weight .*; it fits variant demo exactly: --var"):
+        open_bundle(folder, variant="wide", weights="demo-btcv-phantom")
 
 
 @pytest.mark.parametrize("missing", ["labels", "intensity", "restore", "inferer", "network_def", "preprocessing"])
@@ -126,7 +125,7 @@ def test_a_config_without_a_needed_part_is_refused(folder, missing):
 
 def test_an_unknown_way_to_restore_is_refused(folder):
     write(folder / "configs/inference.json", BASE | {"restore": "by-magic"})
-    with pytest.raises(RequestError, match="no restore 'by-magic'.*there is: labels-nearest"):
+    with pytest.raises(RequestError, match="no restore 'by-magic'.*there is: labels-inverted, labels-nearest"):
         open_bundle(folder)
 
 
@@ -187,7 +186,7 @@ def test_two_parts_of_totalsegmentator_look_alike(tmp_path):
 
 def test_a_shipped_variant_with_unknowns_says_where_they_stand(tmp_path):
     file = shaped_like("nnunet", "totalsegmentator-organs", tmp_path / "w.pt")
-    with pytest.raises(RequestError, match="patch size and intensity normalisation unknown. plans.json of Dataset291"):
+    with pytest.raises(RequestError, match="patch size and intensity normalisation unknown. .*Dataset291"):
         open_bundle("nnunet", variant=None, weights=file)
 
 

@@ -22,6 +22,8 @@ from medquanbench.bundle import build_network
 from medquanbench.images import grid_of, read_labels, same_grid, write_nifti
 from medquanbench.phantoms import PHANTOMS
 from medquanbench.reference import read_reference
+from tests.trained_nnunet import PLAIN, Recipe, write_model
+from tests.zoo_like import SPLEEN_NETWORK, config_of, metadata_of, network_of, random_weights, write_zoo
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "your-own-model-and-data.md"
@@ -60,6 +62,13 @@ def write_images(folder: Path) -> None:
         write_nifti(label, phantom.affine, folder / f"{drawn[seed]}.nii.gz")
 
 
+def write_downloaded(folder: Path) -> None:
+    """A bundle as the Model Zoo has them, with random weights."""
+    config = config_of(SPLEEN_NETWORK | {"out_channels": 3})
+    write_zoo(folder, config, metadata_of(["background", "liver", "right kidney"]))
+    random_weights(network_of(config), folder / "models" / "model.pt")
+
+
 def command(text: str) -> list[str]:
     text = text.replace("\\\n", " ").strip()
     assert text.startswith(DOOR) and "\n" not in text, f"this test runs the eval door alone: {text}"
@@ -84,6 +93,11 @@ def done(tmp_path_factory) -> Iterator[Path]:
     write_images(folder / "my-data")
     demo = load_file(ROOT / "bundles" / "swinunetr" / "models" / "demo-btcv-phantom.safetensors")
     torch.save({"state_dict": demo, "epoch": 7}, "my_swin_unetr.pt")
+    write_downloaded(folder / "downloads" / "abdomen_ct_segmentation")
+    outputs = (("background", 0), ("liver", 1), ("right kidney", 2))
+    write_model(
+        folder / "nnUNet_results", Recipe(PLAIN, spacing_mm=(5, 3, 3), labels=outputs), dataset="Dataset501_Liver"
+    )
     commands: dict[str, dict[Path, int]] = {}
     for block in blocks(PAGE):
         if block.language == "bash":
@@ -106,9 +120,9 @@ def done(tmp_path_factory) -> Iterator[Path]:
 
 def test_the_page_is_run_and_one_of_its_commands_stands_there_twice(done):
     commands = [block.text for block in blocks(PAGE) if block.language == "bash"]
-    assert len(commands) == 5 and len(set(commands)) == 4
+    assert len(commands) == 7 and len(set(commands)) == 6
     assert {path.name for path in (done / "runs").iterdir()} == {
-        "first-look", "abdomen", "follow-up", "follow-up-margin",
+        "first-look", "abdomen", "nnunet", "zoo", "follow-up", "follow-up-margin",
     }  # fmt: skip
 
 
@@ -147,6 +161,18 @@ def test_a_folder_of_ones_own_and_files_by_name(done):
         assert {row["case"] for row in csv.DictReader(handle)} == {"patient_01_later"}
     record = json.loads((done / "runs" / "follow-up-margin" / "record.json").read_text())
     assert record["study"]["margins"] == {"dsc": 0.005}
+
+
+def test_a_bundle_from_the_model_zoo_needs_nothing_of_ours(done):
+    assert not (done / "downloads" / "abdomen_ct_segmentation" / "configs" / "variants").exists()
+    row = rows(done / "runs" / "zoo" / "results.csv")["fp32"]
+    assert (row["bundle"], row["variant"], row["weights"]) == ("abdomen_ct_segmentation", "model", "model.pt")
+
+
+def test_a_results_folder_of_nnunet_says_all_itself(done):
+    row = rows(done / "runs" / "nnunet" / "results.csv")["fp32"]
+    assert (row["bundle"], row["variant"]) == ("nnunet", "3d_fullres")
+    assert row["weights"] == "Dataset501_Liver/nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0"
 
 
 def test_a_card_with_several_layouts_finds_its_cases_in_each(done):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,13 +17,16 @@ FLOORS = {
     "networks": 1, "phantoms": 1, "metrics": 1, "stats": 1, "quant": 1,
     "bundle": 2, "bundle_config": 2, "dataset": 2, "dataset_card": 2, "dataset_checks": 2, "dataset_splits": 2,
     "dataset_values": 2, "layouts": 2, "layout_search": 2, "listed_layouts": 2, "reference": 2,
-    "key_maps": 2, "weights": 2, "files": 2,
+    "key_maps": 2, "weights": 2, "files": 2, "containers": 2, "checkpoint_scan": 2, "closest": 2,
+    "bundle_folder": 2, "config_objects": 2, "zoo_bundle": 2, "zoo_config": 2, "zoo_preprocessing": 2,
     "nifti_header": 2, "images": 2, "infer": 2, "restore": 2, "parts": 2, "scene": 2, "device": 2, "stop": 2,
     "sliding": 2, "spill": 2, "roads": 2,
+    "nnunet_plan": 2, "nnunet_network": 2, "nnunet_orientation": 2, "nnunet_case": 2, "nnunet_folder": 2,
+    "composition": 2, "composition_bundle": 2, "composition_count": 2,
     "progress": 2, "tasks": 2, "report": 2, "structures": 2, "matching": 2, "scores": 2,
     "run": 3,
     "doorway": 4, "study": 4, "study_folder": 4, "study_plan": 4, "study_record": 4, "study_statistics": 4,
-    "eval": 5, "data": 5, "__main__": 5,
+    "eval": 5, "profile": 5, "data": 5, "__main__": 5,
 }  # fmt: skip
 
 
@@ -91,8 +96,10 @@ def test_files_stay_small(file: Path):
 
 
 def test_no_part_hides_a_module_of_the_standard_library():
-    """Inside medquanbench/ the working directory comes first on the path: `import profile` must not find ours."""
-    import sys
+    """Inside medquanbench/ the working directory comes first on the path: `import profile` must not find ours.
 
-    stems = {file.stem for file in PACKAGE.glob("*.py")} | {p.name for p in PACKAGE.iterdir() if p.is_dir()}
-    assert not (stems - {"__init__", "__main__", "__pycache__"}) & set(sys.stdlib_module_names)
+    A folder without an __init__.py is not found before a module further on.
+    """
+    stems = {file.stem for file in PACKAGE.glob("*.py")} | {file.parent.name for file in PACKAGE.glob("*/__init__.py")}
+    assert not (stems - {"__init__", "__main__"}) & set(sys.stdlib_module_names)
+    subprocess.run([sys.executable, "-c", "import profile; profile.Profile"], cwd=PACKAGE, check=True)

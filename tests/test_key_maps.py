@@ -48,7 +48,7 @@ def base(config) -> torch.nn.Module:
 def test_every_era_fits_the_published_size(era, base, config):
     fitted = weights.fit(base, checkpoint(era), read_key_maps(config["key_maps"]))
     assert not fitted.problem
-    assert fitted.key_map in (era, "")  # "": the MONAI that is installed saves files of this era
+    assert fitted.loaded.key_map in (era, "")  # "": the MONAI that is installed saves files of this era
     assert set(living()) <= set(fitted.tensors)
     assert all(any(part in key for part in UNREAD) for key in set(fitted.tensors) - set(living()))
 
@@ -57,7 +57,7 @@ def test_the_published_file_needs_its_key_map(base, config):
     tensors = checkpoint("monai-0.7")
     assert "4 not known to the network" in weights.fit(base, tensors).problem
     fitted = weights.fit(base, tensors, read_key_maps(config["key_maps"]))
-    assert fitted.key_map == "monai-0.7" and set(tensors) - set(fitted.tensors) == {
+    assert fitted.loaded.key_map == "monai-0.7" and set(tensors) - set(fitted.tensors) == {
         "vit.patch_embedding.cls_token",
         "encoder2.blocks.0.1.conv3.conv.weight",
         "encoder2.blocks.1.1.conv3.conv.weight",
@@ -114,14 +114,39 @@ def test_an_old_file_answers_as_the_new_one_and_the_record_names_its_key_map(dem
     assert len(extras) == 4
     torch.save(state | extras, tmp_path / "old.pth")
     bundle = open_bundle("unetr", variant=None, weights=tmp_path / "old.pth")
-    assert (bundle.variant, bundle.key_map) == ("demo", "monai-0.7")
+    assert (bundle.variant, bundle.loaded.key_map) == ("demo", "monai-0.7")
     image = torch.randn(1, 1, 64, 64, 32)
     with torch.inference_mode():
         assert torch.equal(bundle.network()(image), demo(image))
 
 
+def test_what_was_dropped_and_left_is_listed(base, config):
+    loaded = weights.fit(base, checkpoint("monai-0.7"), read_key_maps(config["key_maps"])).loaded
+    assert len(loaded.dropped) == 4 and "vit.patch_embedding.cls_token" in loaded.dropped
+    unread = [name for name in base.state_dict() if any(part in name for part in UNREAD)]
+    assert sorted(loaded.left) == sorted(unread) and loaded.prefix == "" and loaded.renamed == ()
+
+
+def test_a_key_map_may_rename_and_then_nothing_is_left_over():
+    (key_map,) = read_key_maps({"old": {"rename": {"swin_vit.": "swinViT."}, "drop": ["swinViT.extra"]}})
+    network = torch.nn.ModuleDict({"swinViT": torch.nn.Linear(2, 2), "out": torch.nn.Linear(2, 2)})
+    tensors = {key.replace("swinViT", "swin_vit"): value for key, value in network.state_dict().items()}
+    assert weights.fit(network, tensors, (key_map,)).problem, "what a map drops must be there"
+    both = network.state_dict() | tensors | {"swin_vit.extra": torch.zeros(1)}
+    assert weights.fit(network, both, (key_map,)).problem, "of two tensors that become one, one would be lost"
+    fitted = weights.fit(network, tensors | {"swin_vit.extra": torch.zeros(1)}, (key_map,))
+    assert not fitted.problem and list(fitted.tensors) == list(network.state_dict())
+    assert fitted.loaded.renamed == (("swin_vit.", "swinViT."),) and fitted.loaded.dropped == ("swinViT.extra",)
+
+
+def test_a_wrapped_old_file_needs_both(base, config):
+    tensors = {f"module.{key}": value for key, value in checkpoint("monai-0.7").items()}
+    loaded = weights.fit(base, tensors, read_key_maps(config["key_maps"])).loaded
+    assert (loaded.prefix, loaded.key_map) == ("module.", "monai-0.7")
+
+
 def test_a_key_map_of_another_form_is_a_sentence():
     assert read_key_maps(None) == ()
-    for bad in ([3], {"x": 3}, {"x": {"drop": [3]}}):
+    for bad in ([3], {"x": 3}, {"x": {"drop": [3]}}, {"x": {"rename": ["a"]}}, {"x": {"leave": ["a"]}}):
         with pytest.raises(RequestError, match="key_maps in the bundle's config"):
             read_key_maps(bad)

@@ -24,7 +24,9 @@ def test_every_package_is_listed(setup):
     folders = {file.parent.relative_to(ROOT) for file in (ROOT / "medquanbench").rglob("*.py")}
     packages = {".".join(folder.parts) for folder in folders}
     assert listed == packages | {f"medquanbench.shelves.{shelf}" for shelf in ("bundles", "datasets", "sensitivity")}
-    assert all((ROOT / folder / "__init__.py").is_file() for folder in folders)
+    # As a package, medquanbench.profile would hide Python's own from whoever stands in medquanbench/ (test_floors.py).
+    namespaces = {folder for folder in folders if not (ROOT / folder / "__init__.py").is_file()}
+    assert {folder.name for folder in namespaces} == {"profile"}
 
 
 def test_every_file_of_a_shelf_is_packaged(setup):
@@ -35,6 +37,16 @@ def test_every_file_of_a_shelf_is_packaged(setup):
             if file.is_file() and "eval" not in name.parts:
                 matching = [p for p in re.split(r"[,\s]+", patterns) if p.count("/") == len(name.parts) - 1]
                 assert any(fnmatch(str(name), pattern) for pattern in matching), f"{file} would be missing in the wheel"
+
+
+def test_every_data_file_of_a_package_is_packaged(setup):
+    package_data = setup["options.package_data"]
+    files = [f for f in (ROOT / "medquanbench").rglob("*") if f.is_file() and f.suffix not in (".py", ".pyc")]
+    assert files
+    for file in files:
+        package = ".".join(file.parent.relative_to(ROOT).parts)
+        patterns = re.split(r"[,\s]+", package_data.get(package, ""))
+        assert any(fnmatch(file.name, pattern) for pattern in patterns), f"{file} would be missing in the wheel"
 
 
 def test_shipped_weights_are_small_and_have_a_card():

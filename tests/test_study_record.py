@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import html
 import json
 from dataclasses import replace
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from medquanbench import evaluate, open_bundle, open_dataset
 from medquanbench.report import terminal_table
 from medquanbench.study_plan import prepare
 from medquanbench.study_record import facts, notes
+from medquanbench.values import Loaded, to_plain
 
 MAP = """
 [label_map]
@@ -47,6 +51,20 @@ def test_unmapped_names_are_in_record_report_and_notes(bundle, mapped, tmp_path)
         assert "1 of 2 structures of micro are mapped to no output and count as background: wide." in text
         assert "1 of 2 outputs of micro stand for no structure and count as background: low." in text
     assert "model output of X" in page and "tall as high" in page
+
+
+def test_how_the_weights_came_into_the_network_is_in_record_and_report(micro_bundle, micro_data, tmp_path):
+    tensors = load_file(micro_bundle / "models" / "demo-micro.safetensors")
+    content = {"ema_model_state_dict": {f"module.{name}": value for name, value in tensors.items()}}
+    torch.save(content | {"model_state_dict": tensors}, tmp_path / "w.pth")
+    wrapped = open_bundle(micro_bundle, variant=None, weights=tmp_path / "w.pth", dataset="micro")
+    dataset = open_dataset(micro_data / "micro.toml", root=micro_data)
+    evaluate(wrapped, dataset, ["w8a8 adaptive"], cases=1, out=tmp_path / "o")
+    told = json.loads((tmp_path / "o" / "record.json").read_text())["bundle"]
+    assert told["loaded"] == to_plain(Loaded("ema_model_state_dict", ("model_state_dict",), "module."))
+    assert told["remarks"] == []
+    page = html.unescape((tmp_path / "o" / "report.html").read_text())
+    assert "): read under 'ema_model_state_dict', not under 'model_state_dict', 'module.' taken off all names" in page
 
 
 def test_a_card_without_a_map_says_nothing_of_it(bundle, micro_data, tmp_path):

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from medquanbench import shelf, weights
 from medquanbench.bundle import build_network, merged_config
-from medquanbench.values import RequestError
+from medquanbench.values import Loaded, RequestError
 
 
 def small_network(seed: int = 0) -> torch.nn.Module:
@@ -43,13 +43,32 @@ def test_shared_modules_are_packed_once_and_come_back_under_every_name(nnunet_co
 
 
 @pytest.mark.parametrize("nest", ["state_dict", "network_weights", "model", None])
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod."])
+@pytest.mark.parametrize(
+    "prefix",
+    ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "network.", "module.backbone.", "a.b.c."],
+)
 def test_wrappers_of_training_programs_are_taken_off(nest, prefix, tmp_path):
     network, other = small_network(0), small_network(1)
     content = {prefix + key: value for key, value in network.state_dict().items()}
     torch.save({nest: content, "epoch": 3} if nest else content, tmp_path / "w.pt")
     weights.load_into(other, weights.read(tmp_path / "w.pt"), "w")
     assert equal(network, other)
+
+
+def test_the_prefix_that_was_taken_off_is_known_and_one_that_belongs_stays():
+    network = torch.nn.ModuleDict({"module": small_network()})
+    own = dict(network.state_dict())
+    assert weights.fit(network, own).loaded == Loaded()
+    fitted = weights.fit(network, {f"module.{key}": value for key, value in own.items()})
+    assert fitted.loaded.prefix == "module." and not fitted.problem and set(fitted.tensors) == set(own)
+
+
+def test_a_prefix_saves_nothing_that_does_not_fit():
+    tensors = {f"net.{key}": value for key, value in small_network().state_dict().items()}
+    problem = weights.fit(small_network(), tensors | {"net.more": torch.zeros(1)}).problem
+    assert problem == "1 not known to the network, first more (without 'net.')"
+    problem = weights.fit(small_network(), tensors | {"more": torch.zeros(1)}).problem
+    assert "not known to the network, first net.0.weight" in problem, "only some have it"
 
 
 def test_a_prefix_that_only_some_keys_have_is_part_of_the_name(tmp_path):

@@ -7,10 +7,10 @@ from medquanbench.report.agreement_section import agreement_section
 from medquanbench.report.labels_section import labels_section, presence_section, scene_section
 from medquanbench.report.markup import Content, Markup, definitions, join, section, tag
 from medquanbench.report.model import StudyReport
+from medquanbench.report.page import page
 from medquanbench.report.receipt_section import image_section, receipt_section
 from medquanbench.report.results_section import results_section
 from medquanbench.report.statistics_section import statistics_section
-from medquanbench.report.style import CSS
 
 _LINKS = (
     ("results", "Results"),
@@ -37,14 +37,6 @@ _FOOTER = (
 
 def report_html(report: StudyReport) -> str:
     """The page as text; it needs nothing outside itself, and the same report gives the same text."""
-    head = join(
-        (
-            Markup('<meta charset="utf-8">'),
-            Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-            tag("title", report.title),
-            tag("style", Markup(CSS)),
-        )
-    )
     body = join(
         (
             _header(report),
@@ -52,8 +44,7 @@ def report_html(report: StudyReport) -> str:
             tag("footer", _FOOTER),
         )
     )
-    page = tag("html", tag("head", head), tag("body", body), attributes=(("lang", "en"),))
-    return f"<!DOCTYPE html>\n{page.html}\n"
+    return page(report.title, body)
 
 
 def _header(report: StudyReport) -> Markup:

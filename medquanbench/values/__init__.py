@@ -3,6 +3,7 @@
 from medquanbench.values.case import Case
 from medquanbench.values.errors import RequestError, RunError, not_found
 from medquanbench.values.judgement import EveryLabel, Findings, Judgement, LabelJudgement, Tails
+from medquanbench.values.loaded import Loaded
 from medquanbench.values.plain import from_plain, to_plain
 from medquanbench.values.receipt import FLOAT, Line, Receipt, State, TensorNote
 from medquanbench.values.recipe import FLOAT_BITS, Recipe, Term
@@ -19,6 +20,7 @@ __all__ = [
     "Judgement",
     "LabelJudgement",
     "Line",
+    "Loaded",
     "Presence",
     "Receipt",
     "Recipe",

@@ -11,7 +11,7 @@ from medquanbench.values.judgement import Findings, Judgement
 from medquanbench.values.receipt import Receipt
 from medquanbench.values.recipe import Recipe
 
-SCHEMA = "medquanbench-record/2"
+SCHEMA = "medquanbench-record/3"
 
 
 class Presence(StrEnum):

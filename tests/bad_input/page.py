@@ -7,12 +7,13 @@ from tests.bad_input.bundles import BUNDLES
 from tests.bad_input.cards import CARDS
 from tests.bad_input.folders import FOLDERS
 from tests.bad_input.images import IMAGES
+from tests.bad_input.nnunet import NNUNET
 from tests.bad_input.requests import REQUESTS
 from tests.bad_input.weights import WEIGHTS
 
 PAGE = ROOT / "docs" / "errors.md"
-TABLES: dict[str, list[Bad]] = REQUESTS | BUNDLES | WEIGHTS | CARDS | FOLDERS | IMAGES
-_PROGRESS = ("loading", "looking at the images of case", "run ")
+TABLES: dict[str, list[Bad]] = REQUESTS | BUNDLES | WEIGHTS | NNUNET | CARDS | FOLDERS | IMAGES
+_PROGRESS = ("note: ", "loading", "looking at the images of case", "run ")
 FULL_DISK = "the disk of out is full (0 MB free): what was finished is kept; make room and give the same command again"
 _HEAD = """\
 # What is said of bad input

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from tests.bad_input.bad import WEB_PAGE, Bad, Place
+from medquanbench import shelf
+from tests.bad_input.bad import WEB_PAGE, Bad, Place, flags
 
 GOOD = {"conv.weight": torch.tensor([0.0, 1.0, 2.0]).reshape(3, 1, 1, 1, 1), "conv.bias": torch.tensor([0.0, -1, -4])}
 
@@ -55,6 +56,45 @@ def cut(name: str, kept: float) -> Callable[[Place], list[str]]:
 
 def payload(place: Place, path: Path) -> None:
     torch.save({"state_dict": GOOD, "epoch": Payload(place.folder / "run-by-the-payload")}, path)
+
+
+def old_training(place: Place, path: Path) -> None:
+    """As nnU-Net 1 leaves it, with a payload among the numbers of its log."""
+    log = ([0.5, 0.4], [0.6], [], Payload(place.folder / "run-by-the-payload"))
+    torch.save({"epoch": 1000, "state_dict": GOOD, "plot_stuff": log, "lr_scheduler_state_dict": None}, path)
+
+
+def rewritten(change: Callable[[bytes], bytes]) -> Callable[[Place, Path], None]:
+    """The good checkpoint with another pickle in it."""
+
+    def content(place: Place, path: Path) -> None:
+        torch.save(GOOD, place.folder / "good.pt")
+        with zipfile.ZipFile(place.folder / "good.pt") as good, zipfile.ZipFile(path, "w") as bad:
+            for record in good.infolist():
+                data = good.read(record)
+                bad.writestr(record, change(data) if record.filename.endswith("data.pkl") else data)
+
+    return content
+
+
+def much_of_nothing(place: Place, path: Path) -> None:
+    """A zip bomb: a record of 32 MB of zeros, which takes 32 kB."""
+    torch.save(GOOD, path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as stream:
+        stream.writestr("w/data/2", bytes(1 << 25))
+
+
+# In a pickle: three numbers; a storage of ten thousand million; a shape of 3 x 10^9.
+THREE, MANY = b"K\x03", b"\x8a\x05" + (10**10).to_bytes(5, "little")
+
+
+def first_three(data: bytes) -> bytes:
+    return data.replace(THREE, MANY, 1)
+
+
+def last_three(data: bytes) -> bytes:
+    before, _, after = data.rpartition(THREE)
+    return before + MANY + after
 
 
 def archive(place: Place, path: Path) -> None:
@@ -132,6 +172,26 @@ WEIGHTS = {
             "code in a checkpoint, which is not run", file("w.pt", payload), "mkdir, which is no tensor and was not run"
         ),
         Bad(
+            "code in the log of an old nnU-Net, which is not run",
+            file("w.model", old_training),
+            "mkdir, which is no tensor and was not run",
+        ),
+        Bad(
+            "a storage larger than the file",
+            file("w.pt", rewritten(first_three)),
+            "it says that storage 0 has 40,000,000,000 bytes; it has 12 at most",
+        ),
+        Bad(
+            "a tensor larger than its storage",
+            file("w.pt", rewritten(last_three)),
+            "it says that a tensor reaches from 0 to 9,999,999,999 in 3 numbers",
+        ),
+        Bad(
+            "a zip archive that unfolds to a thousand times its size",
+            file("w.pt", much_of_nothing),
+            "MB cannot",
+        ),
+        Bad(
             "a whole network instead of its tensors",
             file("w.pt", lambda place, path: torch.save(torch.nn.Conv3d(1, 3, 1), path)),
             "torch.nn.modules.conv.Conv3d, which is no tensor",
@@ -144,12 +204,27 @@ WEIGHTS = {
         Bad(
             "weights of another network",
             file("w.safetensors", others),
-            "2 missing, first conv.weight, conv.bias; 5 not known to the network, first encoder.0.weight,",
+            "closest is demo: 2 missing, first conv.weight, conv.bias; 5 not known to the network, first encoder.0.",
         ),
         Bad(
             "a tensor of another shape",
             tensors("w.pt", conv__bias=torch.zeros(5)),
             "1 of another shape, first conv.bias (5,) for (3,)",
+        ),
+        Bad(
+            "weights of another family",
+            flags("--weights", str(shelf.shelf(shelf.BUNDLES) / "unetr" / "models" / "demo-btcv-phantom.safetensors")),
+            "it fits unetr, variant demo exactly: --bundle unetr",
+        ),
+        Bad(
+            "another number of classes",
+            tensors("w.pt", conv__weight=torch.zeros(5, 1, 1, 1, 1), conv__bias=torch.zeros(5)),
+            "closest is demo: its output layer has 5 classes where demo has 3",
+        ),
+        Bad(
+            "another feature size",
+            tensors("w.pt", conv__weight=torch.zeros(3, 4, 1, 1, 1)),
+            "the layers are the same, of other sizes (1 of another shape, first conv.weight (3, 4, 1, 1, 1) for",
         ),
         Bad("NaN in a tensor", tensors("w.pt", conv__bias=NAN), "'conv.bias' holds NaN or infinity"),
         Bad(
