@@ -8,9 +8,10 @@ from importlib import import_module
 
 DOORS = {
     "eval": "evaluate a bundle on a dataset, in float and quantized",
+    "profile": "what a network is made of: parameters, multiply-adds, activations",
     "data": "look at datasets: list, info, verify, fetch, prepare; score predictions",
 }
-_HOMES = {"data": "medquanbench.data.__main__"}  # doors that are packages
+_HOMES = {name: f"medquanbench.{name}.__main__" for name in ("data", "profile")}  # doors that are packages
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from medquanbench.files import write_whole
 from medquanbench.report import wording
+from medquanbench.report.drawing import drawing, saved
 from medquanbench.report.model import Scene, StudyReport
 from medquanbench.report.palette import REFERENCE, label_colour, marker, precision_colour
 from medquanbench.values import Row
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
 
 _INCHES_A_MARK, _BAND_GAP = 0.09, 1.4
 _PANELS_A_ROW, _PANEL_INCHES = 4, 2.9
-# text.parse_math: a name may hold dollar signs. path.simplify: outlines of small structures must not lose corners.
-_SETTINGS = {
-    "svg.hashsalt": "medquanbench", "svg.fonttype": "path", "text.parse_math": False, "path.simplify": False,
-    "font.size": 9, "font.family": "DejaVu Sans", "axes.unicode_minus": True,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,7 +55,7 @@ def label_scores(row: Row) -> tuple[LabelScore, ...]:
 
 def per_label_figure(report: StudyReport) -> bytes:
     """Mean Dice of each label, one mark a configuration, a line from FP32's value to it; SVG."""
-    with _drawing() as new_figure:
+    with drawing() as new_figure:
         n_labels, n_marks = len(label_scores(report.reference)), max(1, len(report.quantized))
         band = n_marks + _BAND_GAP
         figure = new_figure((9.4, 1.25 + max(2.0, n_labels * band * _INCHES_A_MARK)))
@@ -75,7 +70,7 @@ def per_label_figure(report: StudyReport) -> bytes:
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
         _legend(figure, handles, columns=4)
-        return _saved(figure, "svg", {"Date": None, "Creator": None})
+        return saved(figure, "svg")
 
 
 def scene_figure(report: StudyReport) -> bytes:
@@ -92,7 +87,7 @@ def scene_figure(report: StudyReport) -> bytes:
     columns = min(len(panels), _PANELS_A_ROW)
     height_mm, width_mm = (size * pixel for size, pixel in zip(scene.image.shape, scene.pixel_mm))
     panel_height = min(max(_PANEL_INCHES * height_mm / width_mm, 1.2), 2 * _PANEL_INCHES) + 0.32
-    with _drawing() as new_figure:
+    with drawing() as new_figure:
         handles = _scene_handles(report, scene)
         # Columns are as wide as the longest name: about 0.065 inches a letter, half an inch for the line and the gap.
         widest = 0.5 + 0.065 * max((len(handle.get_label()) for handle in handles), default=0)
@@ -106,7 +101,7 @@ def scene_figure(report: StudyReport) -> bytes:
                 axes.text(0.98, 0.02, "PHANTOM", transform=axes.transAxes, color="white", ha="right", va="bottom",
                           fontsize=7, fontweight="bold")  # fmt: skip
         _legend(figure, handles, legend_columns)
-        return _saved(figure, "png", {"Software": None})
+        return saved(figure, "png")
 
 
 def save_arrays(report: StudyReport, folder: Path) -> tuple[Path, ...]:
@@ -147,29 +142,6 @@ def _per_label_csv(report: StudyReport) -> str:
         means = ("" if mean is None else wording.number(mean, 6) for mean in score.means)
         writer.writerow((score.label, score.name, score.recipe, *means, score.n_counted))
     return text.getvalue()
-
-
-@contextmanager
-def _drawing() -> Iterator[Callable[[tuple[float, float]], Figure]]:
-    """Draw under matplotlib's own defaults, whatever the user's settings, and without its global state."""
-    from matplotlib import style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    def new_figure(size_inches: tuple[float, float]) -> Figure:
-        figure = Figure(figsize=size_inches, layout="constrained")
-        FigureCanvasAgg(figure)
-        return figure
-
-    with style.context(["default", _SETTINGS]):
-        yield new_figure
-
-
-def _saved(figure: Figure, form: str, metadata: dict[str, None]) -> bytes:
-    # Dates and program versions would make equal pictures unequal files.
-    data = io.BytesIO()
-    figure.savefig(data, format=form, dpi=150, facecolor="white", metadata=metadata)
-    return data.getvalue()
 
 
 def _legend(figure: Figure, handles: list, columns: int) -> None:
