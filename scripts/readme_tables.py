@@ -2,7 +2,8 @@
 """Fill the README from the published results; --check says whether it is up to date.
 
 A table stands between `<!-- result: NAME -->` and `<!-- end -->`, what a terminal showed between
-`<!-- output: NAME -->` and `<!-- end -->`; NAME is a folder of docs/results.
+`<!-- output: NAME -->` and `<!-- end -->`; NAME is a folder of docs/results. Between `<!-- families: ENDING -->` and
+`<!-- end -->` stands a row for each folder of that ending, in the order of MODELS, with the DSC of every recipe.
 """
 
 from __future__ import annotations
@@ -16,7 +17,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 _TABLE = re.compile(r"(<!-- result: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _OUTPUT = re.compile(r"(<!-- output: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_FAMILIES = re.compile(r"(<!-- families: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MODELS = {
+    "nnunet": "nnU-Net",
+    "stunet": "STU-Net",
+    "medformer": "MedFormer",
+    "swinunetr": "Swin UNETR",
+    "unetr": "UNETR",
+    "unest": "UNesT",
+    "segresnet": "SegResNet",
+    "segformer3d": "SegFormer3D",
+}
+"""Folder on the shelf -> the name that people know."""
 _TITLES = ("Precision", "Granularity", "DSC (drop)", "NSD (drop)", "DSC difference [95 % CI]", "Verdict")
+_MARKS = {"reference": "", "non-inferior": "", "inconclusive": " ?", "inferior": " ↓"}
 _HEAD = f"| {' | '.join(_TITLES)} |\n|{'---|' * len(_TITLES)}\n"
 
 
@@ -34,10 +48,28 @@ def line(row: dict[str, str]) -> str:
     return f"| {' | '.join(cells)} |\n"
 
 
+def rows(name: str) -> list[dict[str, str]]:
+    """The results.csv of a published study."""
+    with open(ROOT / "docs" / "results" / name / "results.csv", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
 def table(match: re.Match) -> str:
     """The text between the two marks, made anew."""
-    with open(ROOT / "docs" / "results" / match[2] / "results.csv", newline="") as handle:
-        return match[1] + _HEAD + "".join(map(line, csv.DictReader(handle))) + match[3]
+    return match[1] + _HEAD + "".join(map(line, rows(match[2]))) + match[3]
+
+
+def families(match: re.Match) -> str:
+    """A row for each model, a column for each recipe: DSC, with the verdict's mark."""
+    found = {model: ROOT / "docs" / "results" / f"{model}-{match[2]}" for model in MODELS}
+    studies = {model: rows(folder.name) for model, folder in found.items() if folder.is_dir()}
+    recipes = [row["recipe"] for row in next(iter(studies.values()))]
+    titles = ["Model", "FP32", *(f"{r.split()[0].upper()} {r.split(maxsplit=1)[1]}" for r in recipes[1:])]
+    lines = [f"| {' | '.join(titles)} |", f"|---|{'---:|' * len(recipes)}"]
+    for model, study in studies.items():
+        cells = [f"{float(row['dsc']):.3f}{_MARKS[row['verdict']]}" for row in study]
+        lines.append(f"| {' | '.join([MODELS[model], *cells])} |")
+    return match[1] + "\n".join(lines) + "\n" + match[3]
 
 
 def output(match: re.Match) -> str:
@@ -51,7 +83,7 @@ def main() -> int:
     args = parser.parse_args()
     readme = ROOT / "README.md"
     old = readme.read_text()
-    new = _OUTPUT.sub(output, _TABLE.sub(table, old))
+    new = _FAMILIES.sub(families, _OUTPUT.sub(output, _TABLE.sub(table, old)))
     if args.check:
         return int(new != old)
     readme.write_text(new)

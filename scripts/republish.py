@@ -16,7 +16,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
-BUNDLES = ("nnunet", "swinunetr", "unetr")
+BUNDLES = ("nnunet", "stunet", "swinunetr", "unetr", "medformer", "unest")
+BESIDE_TABLE_1 = ("segresnet", "segformer3d")
+WITH_IMAGE_AT_8_BITS = ("nnunet", "swinunetr", "unetr")
 README_COMMAND = "swinunetr-w4a4-adaptive"  # what it prints is in the README
 
 
@@ -28,8 +30,28 @@ def studies(hippocampus: Path) -> dict[str, list[str]]:
     for bundle in BUNDLES:
         found[f"{bundle}-btcv-phantom"] = ["--bundle", bundle]
         found[f"{bundle}-msd-hippocampus"] = ["--bundle", bundle, *real]
+    for bundle in WITH_IMAGE_AT_8_BITS:
         found[f"{bundle}-msd-hippocampus-input8"] = ["--bundle", bundle, *real, *image_8_bits]
+    found["unest-wholebrain-phantom"] = ["--bundle", "unest", "--dataset", "wholebrain-phantom"]
+    for bundle in BESIDE_TABLE_1:
+        found[f"{bundle}-btcv-phantom"] = ["--bundle", bundle]
     return found
+
+
+def publish(name: str, arguments: list[str]) -> None:
+    """Run a study, or find it finished, and copy what came out."""
+    print(f"\n{name}", flush=True)
+    command = [sys.executable, "-m", "medquanbench.eval", *arguments]
+    shown = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    print(shown, flush=True)
+    # The last line names the report, which lies in the run's folder.
+    run = ROOT / Path(shown.split("report: ")[1].split()[0]).parent
+    copy = [sys.executable, ROOT / "scripts" / "publish_result.py", run, RESULTS / name]
+    if name == README_COMMAND:
+        output = run / "output.txt"
+        output.write_text(shown)
+        copy += ["--output", output]
+    subprocess.run(copy, check=True)
 
 
 def main() -> None:
@@ -39,18 +61,7 @@ def main() -> None:
     args = parser.parse_args()
     known = studies(args.hippocampus.resolve())
     for name in args.names or known:
-        command = [sys.executable, "-m", "medquanbench.eval", *known[name]]
-        print(f"\n{name}", flush=True)
-        shown = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-        print(shown, flush=True)
-        # The last line names the report, which lies in the run's folder.
-        run = ROOT / Path(shown.split("report: ")[1].split()[0]).parent
-        publish = [sys.executable, ROOT / "scripts" / "publish_result.py", run, RESULTS / name]
-        if name == README_COMMAND:
-            output = run / "output.txt"
-            output.write_text(shown)
-            publish += ["--output", output]
-        subprocess.run(publish, check=True)
+        publish(name, known[name])
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from medquanbench.dataset import Dataset, open_dataset
 from medquanbench.files import file_sha256
 from medquanbench.images import read_labels
 from medquanbench.infer import Volume, predict, preprocess
+from medquanbench.matching import Outputs, Targets, match_labels
 from medquanbench.metrics import dice
 from medquanbench.restore import restore_labels
 from medquanbench.values import Case
@@ -43,11 +44,11 @@ class Sample:
     target: torch.Tensor
 
 
-def load(cases: tuple[Case, ...], transform, what: str) -> list[tuple[Volume, Sample, Case]]:
+def load(cases: tuple[Case, ...], transform, targets: Targets, what: str) -> list[tuple[Volume, Sample, Case]]:
     loaded = []
     for number, case in enumerate(cases, 1):
         volume = preprocess(transform, case.inputs[0])
-        reference = read_labels(case.target)
+        reference = targets.renumber(read_labels(case.target))
         target = torch.from_numpy(restore_labels(reference.labels, reference.grid, volume.grid).astype(np.int64))
         loaded.append((volume, Sample(volume.tensor, target), case))
         print(f"\rreading {what} {number}/{len(cases)}", end="", flush=True)
@@ -102,12 +103,12 @@ def augment(sample: Sample, random: np.random.Generator) -> Sample:
     return Sample(image, target)
 
 
-def score(network, loaded, window: Window, labels: tuple[int, ...]) -> np.ndarray:
+def score(network, loaded, window: Window, targets: Targets) -> np.ndarray:
     """DSC (case, label) on the images' own grids, through the same road as the evaluation."""
     network.eval()
-    rows = []
+    rows, labels = [], tuple(label.index for label in targets.labels)
     for volume, _, case in loaded:
-        reference = read_labels(case.target)
+        reference = targets.renumber(read_labels(case.target))
         answer = restore_labels(predict(network, volume, window), volume.grid, reference.grid)
         rows.append(dice(reference.labels, answer, labels))
     return np.array(rows)
@@ -139,7 +140,10 @@ class Trainer:
         self.best_state = {k: v.clone() for k, v in self.average.state_dict().items()}
         if self.state_file.is_file() and not args.restart:
             self._resume()
-        self.network.to(memory_format=torch.channels_last_3d)
+        self.layout = torch.contiguous_format if args.contiguous else torch.channels_last_3d
+        for parameter in self.network.parameters():
+            if parameter.dim() == 5:  # Module.to asks it of 4-dimensional ones too, which have no such format
+                parameter.data = parameter.data.contiguous(memory_format=self.layout)
 
     def _resume(self) -> None:
         state = torch.load(self.state_file, weights_only=True)
@@ -175,7 +179,7 @@ class Trainer:
         self.network.train()
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate()
-        image = torch.stack([s.image for s in samples]).to(memory_format=torch.channels_last_3d)
+        image = torch.stack([s.image for s in samples]).to(memory_format=self.layout)
         target = torch.stack([s.target for s in samples])[:, None]
         with torch.autocast("cpu", torch.bfloat16):
             logits = self.network(image)
@@ -194,8 +198,8 @@ class Trainer:
                 mean.lerp_(value, 1 - decay) if mean.is_floating_point() else mean.copy_(value)
         return float(loss.detach())
 
-    def choose(self, calibration, window: Window, labels: tuple[int, ...]) -> None:
-        value = float(np.nanmean(score(self.average, calibration, window, labels)))
+    def choose(self, calibration, window: Window, targets: Targets) -> None:
+        value = float(np.nanmean(score(self.average, calibration, window, targets)))
         mark = ""
         if value > self.best:
             self.best, self.best_state = value, {k: v.clone() for k, v in self.average.state_dict().items()}
@@ -212,12 +216,13 @@ def class_weights(samples: list[Sample], classes: int, power: float) -> torch.Te
     return (counts[0] / counts.clamp(min=1)) ** power
 
 
-def train(trainer: Trainer, samples: list[Sample], calibration, window: Window, labels: tuple[int, ...]) -> None:
+def train(trainer: Trainer, samples: list[Sample], calibration, window: Window, targets: Targets) -> None:
     args, total = trainer.args, 60 * trainer.args.minutes
-    weight = class_weights(samples, len(labels) + 1, args.balance)
+    classes = len(targets.labels) + 1
+    weight = class_weights(samples, classes, args.balance)
     loss_of = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True, weight=weight)
     random = np.random.default_rng([args.seed, trainer.steps])
-    classes, losses, saved = len(labels) + 1, [], time.time()
+    losses, saved = [], time.time()
     while trainer.seconds < total:
         began = time.time()
         picks = random.integers(0, len(samples), args.batch)
@@ -229,19 +234,19 @@ def train(trainer: Trainer, samples: list[Sample], calibration, window: Window, 
             print(f"{trainer.seconds / 60:6.1f} min  step {trainer.steps:6d}  {told}", flush=True)
             losses = []
         if time.time() - saved > max(60.0, total / 12):
-            trainer.choose(calibration, window, labels)
+            trainer.choose(calibration, window, targets)
             saved = time.time()
-    trainer.choose(calibration, window, labels)
+    trainer.choose(calibration, window, targets)
 
 
-def ship(trainer: Trainer, dataset: Dataset, test, window: Window, labels: tuple[int, ...]) -> None:
+def ship(trainer: Trainer, dataset: Dataset, test, window: Window, targets: Targets) -> None:
     """Write the best checkpoint in half precision with its card; the test cases are scored here, once."""
     trainer.average.load_state_dict(trainer.best_state)
     trainer.shipped.parent.mkdir(parents=True, exist_ok=True)
     weights.pack(trainer.average, trainer.shipped)
     weights.load_into(trainer.average, weights.read(trainer.shipped), str(trainer.shipped))
-    scores = score(trainer.average, test, window, labels)
-    names = {label.index: label.name for label in dataset.labels}
+    scores = score(trainer.average, test, window, targets)
+    names = [label.name for label in targets.labels]
     args = trainer.args
     card = {
         "weights": trainer.name,
@@ -272,7 +277,7 @@ def ship(trainer: Trainer, dataset: Dataset, test, window: Window, labels: tuple
         "test": {
             "cases": len(test),
             "dsc": round(float(np.nanmean(np.nanmean(scores, axis=1))), 4),
-            "dsc_by_label": {names[i]: round(float(v), 4) for i, v in zip(labels, np.nanmean(scores, axis=0))},
+            "dsc_by_label": {name: round(float(v), 4) for name, v in zip(names, np.nanmean(scores, axis=0))},
         },
     }
     trainer.shipped.with_suffix(".json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")
@@ -292,17 +297,20 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fresh", action="store_true", help="start from random weights, not from the shipped ones")
     parser.add_argument("--restart", action="store_true", help="do not go on from a saved state")
+    parser.add_argument("--contiguous", action="store_true", help="channels first in memory: group norm trains faster")
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     folder = shelf.find(shelf.BUNDLES, "bundle", args.bundle)
     dataset = open_dataset(args.dataset, root=args.data_root)
     config = merged_config(folder, args.variant, f"{args.variant}-{args.dataset}")
-    transform, window, labels = parse_preprocessing(config), window_of(config), tuple(x.index for x in dataset.labels)
+    transform, window = parse_preprocessing(config), window_of(config)
+    outputs = Outputs(f"the outputs of {args.bundle}", tuple(enumerate(config["labels"]))[1:])
+    targets = match_labels(outputs, dataset)
     trainer = Trainer(args, config, folder)
-    samples = [sample for _, sample, _ in load(dataset.cases("train", progress=print), transform, "train")]
-    calibration = load(dataset.cases("calibration", progress=print), transform, "calibration")
-    train(trainer, samples, calibration, window, labels)
-    ship(trainer, dataset, load(dataset.cases("test", progress=print), transform, "test"), window, labels)
+    samples = [sample for _, sample, _ in load(dataset.cases("train", progress=print), transform, targets, "train")]
+    calibration = load(dataset.cases("calibration", progress=print), transform, targets, "calibration")
+    train(trainer, samples, calibration, window, targets)
+    ship(trainer, dataset, load(dataset.cases("test", progress=print), transform, targets, "test"), window, targets)
     trainer.state_file.unlink(missing_ok=True)
 
 
