@@ -3,7 +3,7 @@
 
     python scripts/republish.py --hippocampus Task04_Hippocampus [NAME ...]
 
-A quarter of an hour on two quiet cores. Finished runs stay in runs/, so that the same command goes on. Then:
+Three quarters of an hour on two quiet cores. Finished runs stay in runs/, so that the same command goes on. Then:
 python scripts/readme_tables.py
 """
 
@@ -17,7 +17,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
 BUNDLES = ("nnunet", "stunet", "swinunetr", "unetr", "medformer", "unest")
-BESIDE_TABLE_1 = ("segresnet", "segformer3d")
 WITH_IMAGE_AT_8_BITS = ("nnunet", "swinunetr", "unetr")
 README_COMMAND = "swinunetr-w4a4-adaptive"  # what it prints is in the README
 
@@ -33,8 +32,6 @@ def studies(hippocampus: Path) -> dict[str, list[str]]:
     for bundle in WITH_IMAGE_AT_8_BITS:
         found[f"{bundle}-msd-hippocampus-input8"] = ["--bundle", bundle, *real, *image_8_bits]
     found["unest-wholebrain-phantom"] = ["--bundle", "unest", "--dataset", "wholebrain-phantom"]
-    for bundle in BESIDE_TABLE_1:
-        found[f"{bundle}-btcv-phantom"] = ["--bundle", bundle]
     return found
 
 
