@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from math import cos, radians, sin
-
 import numpy as np
 
-from medquanbench.phantoms.shapes import Coordinates, Tube, capsule_distance
+from medquanbench.phantoms.shapes import Coordinates, Tube, capsule_distance, turned
 
 TINY = 1e-6
 FAR_MM = 1e3
-
-
-def turned(at: Coordinates, turn_deg: tuple[float, float, float]) -> Coordinates:
-    """Coordinates in a frame turned about z, then x, then y by these angles."""
-    x, y, z = at
-    about_z, about_x, about_y = (radians(a) for a in turn_deg)
-    if about_z:
-        x, y = cos(about_z) * x + sin(about_z) * y, cos(about_z) * y - sin(about_z) * x
-    if about_x:
-        y, z = cos(about_x) * y + sin(about_x) * z, cos(about_x) * z - sin(about_x) * y
-    if about_y:
-        x, z = cos(about_y) * x + sin(about_y) * z, cos(about_y) * z - sin(about_y) * x
-    return x, y, z
 
 
 def ellipsoid(

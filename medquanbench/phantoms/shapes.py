@@ -17,6 +17,19 @@ def squared_radius(u: np.ndarray, v: np.ndarray, w: np.ndarray | float, squarene
     return (1 - squareness) * (u2 + v2 + w2) + squareness * (u2 * u2 + v2 * v2 + w2 * w2)
 
 
+def turned(at: Coordinates, turn_deg: tuple[float, float, float]) -> Coordinates:
+    """Coordinates in a frame turned about z, then x, then y by these angles."""
+    x, y, z = at
+    about_z, about_x, about_y = (radians(a) for a in turn_deg)
+    if about_z:
+        x, y = cos(about_z) * x + sin(about_z) * y, cos(about_z) * y - sin(about_z) * x
+    if about_x:
+        y, z = cos(about_x) * y + sin(about_x) * z, cos(about_x) * z - sin(about_x) * y
+    if about_y:
+        x, z = cos(about_y) * x + sin(about_y) * z, cos(about_y) * z - sin(about_y) * x
+    return x, y, z
+
+
 @dataclass(frozen=True)
 class Ellipsoid:
     """A bent, rotated superellipsoid. Lengths in mm, angles in degrees (about z, then x, then y).
@@ -39,14 +52,7 @@ class Ellipsoid:
 
     def level(self, at: Coordinates) -> np.ndarray:
         """Below 1 inside, 1 on the surface, about the squared relative radius."""
-        x, y, z = (a - c for a, c in zip(at, self.centre))
-        about_z, about_x, about_y = (radians(a) for a in self.turn_deg)
-        if about_z:
-            x, y = cos(about_z) * x + sin(about_z) * y, cos(about_z) * y - sin(about_z) * x
-        if about_x:
-            y, z = cos(about_x) * y + sin(about_x) * z, cos(about_x) * z - sin(about_x) * y
-        if about_y:
-            x, z = cos(about_y) * x + sin(about_y) * z, cos(about_y) * z - sin(about_y) * x
+        x, y, z = turned(tuple(a - c for a, c in zip(at, self.centre)), self.turn_deg)
         if self.bend_per_mm:
             x = x + self.bend_per_mm * (y * y + z * z)
         a, b, c = self.half_axes
