@@ -81,7 +81,8 @@ def test_answers_to_made_up_numbers(table1):
     assert lossless.word == "in 8 of 9" and "the most: UNETR per-tensor 2 %" in lossless.numbers
     assert collapse.word == "in 1 of 2"  # half is not more than half
     assert collapse.numbers == "hybrids: UNETR 62.5 %, UNesT 50.0 %; CNNs: nnU-Net 37.5 %"
-    assert adaptive.word == "yes" and adaptive.numbers.endswith("nnU-Net -0.001, UNETR +0.040, UNesT +0.009")
+    assert adaptive.word == "in 2 of 3"
+    assert adaptive.numbers.endswith("nnU-Net -0.0011, UNETR +0.0400, UNesT +0.0090")
     # 5 against (10 + 2) / 2, 37.5 against (62.5 + 50) / 2, and 5.1 against (5 + 0.2) / 2: there CNNs lose more
     assert robust.word == "in 2 of 3"
     assert robust.numbers == (
