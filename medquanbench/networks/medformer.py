@@ -144,6 +144,8 @@ class MedFormer(nn.Module):
         super().__init__()
         per_stage = {"widths": widths, "conv_blocks": conv_blocks, "attention_blocks": attention_blocks, "heads": heads}
         _check_stages(per_stage, kernels, scales)
+        if fusion_width % fusion_heads:
+            raise ValueError(f"fusion_heads, {fusion_heads}, must divide fusion_width, {fusion_width}")
         if aux_loss and not aux_head:
             raise ValueError("aux_loss=True needs aux_head=True: the auxiliary logits come from that head")
         self.aux_loss = aux_loss

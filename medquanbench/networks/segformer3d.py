@@ -81,6 +81,8 @@ class SegFormer3D(nn.Module):
         each = (inputs, embed_dims, heads, depths, reductions, mlp_ratios, patch_kernels, patch_strides)
         if len({len(numbers) for numbers in each}) > 1:
             raise ValueError("embed_dims, heads, depths, reductions, mlp_ratios and patches need a number a stage each")
+        if any(width % count for width, count in zip(embed_dims, heads)):
+            raise ValueError(f"heads {tuple(heads)} must divide embed_dims {tuple(embed_dims)}")
         stages = [_Stage(*numbers, attention_scale) for numbers in zip(*each, strict=True)]
         self.stride = patch_strides[0]
         self.segformer_encoder = Encoder(stages)

@@ -92,6 +92,7 @@ def test_one_tensor_unless_asked_for_the_auxiliary_one_too():
         ({"aux_loss": True}, "aux_loss=True needs aux_head=True"),
         ({"attention_blocks": (1, 2, 4, 6, 4, 2, 0, 0)}, "down1, up3 and up4 have no semantic map"),
         ({"heads": (1, 3, 8, 10, 8, 4, 1, 1)}, "3 heads cannot share 128 channels"),
+        ({"fusion_width": 64}, "fusion_heads, 10, must divide fusion_width, 64"),
         ({"widths": (64, 128)}, "widths has 2 entries; it needs 8"),
         ({"kernels": (THREE,) * 4}, "kernels has 4 entries; it needs 5"),
     ],

@@ -282,5 +282,7 @@ def test_options_that_are_none():
         SegFormer3D(1, 2, attention_scale="paper")
     with pytest.raises(ValueError, match="need a number a stage each"):
         SegFormer3D(1, 2, heads=(1, 2, 5))
+    with pytest.raises(ValueError, match=r"heads \(1, 3, 5, 8\) must divide embed_dims"):
+        SegFormer3D(1, 2, heads=(1, 3, 5, 8))
     with pytest.raises(ValueError, match="33 x 32 x 32 voxels; every axis must be a multiple of 4"):
         SegFormer3D(1, 2)(torch.zeros(1, 1, 33, 32, 32))
