@@ -147,6 +147,9 @@ def _assemble(folder: Path, variant: str, checkpoint: Checkpoint, dataset: str) 
     settings = settings_of(config, where)
     if settings.restore not in ROADS:
         raise not_found("restore", settings.restore, where, list(ROADS))
+    for key in ROADS[settings.restore].needs:
+        if key not in config:
+            raise RequestError(f"{where}, has no '{key}', which restore '{settings.restore}' needs")
     asked = candidate_of(folder.name, variant, config, checkpoint)
     if not asked.fits:
         raise misfit(asked, folder, checkpoint, dataset)

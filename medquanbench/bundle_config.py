@@ -13,6 +13,8 @@ from medquanbench.values import RequestError
 
 _NEEDED = ("labels", "intensity", "restore", "inferer", "network_def", "preprocessing")
 _BLENDING = ("constant", "gaussian")
+ACTIVATIONS = ("none", "softmax")
+"""What a config's ``activation`` may do to the logits before they are interpolated."""
 _PADDING = ("constant", "replicate", "reflect", "circular")
 
 
@@ -64,6 +66,8 @@ def read_json(file: Path) -> dict:
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise RequestError(f"{file} is damaged: it is no JSON at {place} ({error.msg})") from None
+    except RecursionError:
+        raise RequestError(f"{file} is damaged: it is nested too deeply") from None
     if not isinstance(content, dict):
         raise RequestError(f"{file} is damaged: it must be a JSON object, {{...}}")
     return content
@@ -86,6 +90,8 @@ def settings_of(config: dict, where: str) -> Settings:
     worth = _is_number(given) and given > 0
     _expect(worth, where, "intensity", intensity, '{"unit": "HU", "per_value": 425} or the like')
     _expect(isinstance(restore, str), where, "restore", restore, "the name of a road")
+    activation = config.get("activation", "none")
+    _expect(activation in ACTIVATIONS, where, "activation", activation, " or ".join(ACTIVATIONS))
     unit = Intensity(intensity["unit"], float(intensity["per_value"]))
     return Settings(tuple(labels), unit, restore, window_of(config, where))
 

@@ -7,6 +7,7 @@ merging, so its own commands read the same files.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from monai.bundle import ConfigParser
@@ -87,7 +88,8 @@ def weights_file(folder: Path, weights: str | Path | None, default: str) -> Path
             there = ", ".join(sorted(file.name for file in path.iterdir() if file.suffix in _SUFFIXES)) or "none"
             raise RequestError(f"the weights {path} are a folder; name the file in it; there is: {there}")
         if not hidden:
-            return path.resolve()
+            # A link keeps its name: a store of downloads has files without suffix behind it.
+            return Path(os.path.abspath(path))
         if hidden != "is missing":
             raise RequestError(f"the weights {path} cannot be used: the file {hidden}")
     raise not_found("weights", name, f"{models} or as a file", sets)

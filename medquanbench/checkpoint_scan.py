@@ -34,6 +34,19 @@ NUMPY_NAMES = (
     "numpy.bool_",
 )
 """Names that training logs beside the weights call on (nnU-Net's, SwinUNETR's best score); read as nothing at all."""
+PLAIN_NAMES = (
+    "argparse.Namespace",
+    *(f"pathlib.{place}{system}Path" for place in ("", "_local.") for system in ("Posix", "Windows", "PurePosix")),
+    *(f"builtins.{kind}" for kind in ("dict", "list", "int", "float")),
+)
+"""Names that settings beside the weights call on (a command's arguments, folders, tables); read as nothing at all."""
+TABLE_NAME = "collections.defaultdict"
+"""Read as a plain dict: see :func:`plain_table`."""
+
+
+def plain_table(*_: object) -> dict:
+    """Stands for a defaultdict: torch fills nothing but tables of Python's own."""
+    return {}
 
 
 class Refused(ValueError):
@@ -150,8 +163,9 @@ class _Reader(pickle._Unpickler):  # the one in Python: the one in C makes room 
         if (module, name) in NAME_MAPPING:
             module, name = NAME_MAPPING[module, name]
         full = f"{IMPORT_MAPPING.get(module, module)}.{name}"
-        if not _ALLOWED.fullmatch(full) and full not in NUMPY_NAMES:
-            raise Refused(f"holds {full.removeprefix('builtins.')}, which is no tensor and was not run")
+        if not _ALLOWED.fullmatch(full) and full not in (*NUMPY_NAMES, *PLAIN_NAMES, TABLE_NAME):
+            name = full.removeprefix("builtins.")
+            raise Refused(f"holds {name}, which is no tensor and was not run; save the network's state_dict alone")
         return type(full, (_KINDS.get(name, _Type if name.endswith("Storage") else Nothing),), {})
 
     def persistent_load(self, pid: Any) -> _Storage:

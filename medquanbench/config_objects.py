@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -79,6 +80,8 @@ def parse(config: dict, name: str, folder: Path | None = None) -> Any:
         with _importing_from(folder), warnings.catch_warnings(action="ignore", category=FutureWarning):
             rooted = config | {"bundle_root": str(folder)} if folder else config
             return ConfigParser(rooted).get_parsed_content(name)
+    except SystemExit as error:
+        raise RequestError(f"the bundle's config cannot make its '{name}': it ends the program") from error
     except Exception as error:  # a config is a program: anything may come out of it
         cause = error
         while cause.__cause__ is not None:
@@ -93,20 +96,34 @@ def _importing_from(folder: Path | None) -> Iterator[None]:
     if not own:
         yield
         return
-    for name in [name for name in sys.modules if name.partition(".")[0] in own]:
-        if not str(getattr(sys.modules[name], "__file__", None)).startswith(str(folder)):
-            del sys.modules[name]
+    others = {name: module for name, module in _loaded(own).items() if not _lies_in(folder, module)}
+    for name in others:
+        del sys.modules[name]
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     try:
         yield
     finally:
         sys.path.remove(str(folder))
+        if others:  # else the bundle's own stay: its code may import more of them when it runs
+            for name in _loaded(own):
+                del sys.modules[name]
+            sys.modules.update(others)
+
+
+def _loaded(packages: set[str]) -> dict[str, ModuleType]:
+    return {name: module for name, module in sys.modules.items() if name.partition(".")[0] in packages}
+
+
+def _lies_in(folder: Path, module: ModuleType) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is not None and Path(file).is_relative_to(folder)
 
 
 def code_of(folder: Path) -> tuple[Path, ...]:
-    """The files of the packages that a bundle brings along, mostly in ``scripts/``."""
-    return tuple(sorted(folder.glob("[!.]*/**/*.py")))
+    """The files of the packages that a bundle brings along, mostly in ``scripts/``; no virtual environment's."""
+    packages = [place for place in folder.glob("[!.]*/") if place.is_dir() and not (place / "pyvenv.cfg").exists()]
+    return tuple(sorted(file for place in packages for file in place.glob("**/*.py")))
 
 
 def last_line(error: BaseException) -> str:

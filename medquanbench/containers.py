@@ -11,7 +11,16 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from medquanbench.checkpoint_scan import NUMPY_NAMES, Nothing, Refused, is_zip, scan
+from medquanbench.checkpoint_scan import (
+    NUMPY_NAMES,
+    PLAIN_NAMES,
+    TABLE_NAME,
+    Nothing,
+    Refused,
+    is_zip,
+    plain_table,
+    scan,
+)
 from medquanbench.files import disguise, obstacle
 from medquanbench.values import Loaded, RequestError
 
@@ -57,10 +66,17 @@ def contents(path: Path) -> object:
     if hidden:
         raise RequestError(f"no weights file {path}" + f": it {hidden}" * (hidden != "is missing"))
     try:
-        return load_file(path) if path.suffix == ".safetensors" else _load(path)
+        return load_file(path) if _is_safetensors(path) else _load(path)
     except Exception as error:  # A damaged file fails in a dozen ways, IndexError and struct.error among them.
         what = f"{path} cannot be read as weights (safetensors, or torch tensors alone)"
         raise RequestError(f"{what}: it {_reason(path, error)}") from error
+
+
+def _is_safetensors(path: Path) -> bool:
+    """True where a length of eight bytes and an object in JSON stand first, whatever the file is called."""
+    with open(path, "rb") as stream:
+        head = stream.read(9)
+    return head[8:] == b"{" and not is_zip(path)
 
 
 def _places(content: object, way: tuple[str, ...] = ()) -> list[tuple[str, dict[str, torch.Tensor]]]:
@@ -73,9 +89,12 @@ def _places(content: object, way: tuple[str, ...] = ()) -> list[tuple[str, dict[
 
 
 def _load(path: Path) -> object:
-    stand_ins = [(Nothing, name) for name in NUMPY_NAMES]
+    stand_ins = [(Nothing, name) for name in (*NUMPY_NAMES, *PLAIN_NAMES)] + [(plain_table, TABLE_NAME)]
     with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(stand_ins):
         scan(path)
+        if path.suffix.lower() == ".safetensors":  # by its path, torch would read it as such, whatever it holds
+            with open(path, "rb") as stream:
+                return torch.load(stream, "cpu", weights_only=True)
         # Records that lie in the file as they are can be mapped: then nothing is read but what is used.
         mapped = is_zip(path) and _check_sums(path)
         return torch.load(str(path), "cpu", weights_only=True, mmap=mapped)
@@ -99,5 +118,5 @@ def _reason(path: Path, error: Exception) -> str:
     mask = disguise(path)
     if mask and mask != "a zip archive":  # torch's own files are
         return f"is {mask}"
-    kind = "a safetensors file" if path.suffix == ".safetensors" else "a checkpoint of torch"
+    kind = "a safetensors file" if path.suffix == ".safetensors" or _is_safetensors(path) else "a checkpoint of torch"
     return f"is cut off, damaged, or not {kind}"

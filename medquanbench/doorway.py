@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
+from medquanbench import shelf
 from medquanbench.progress import Progress
 from medquanbench.stop import stoppable
 from medquanbench.values import RequestError, RunError, not_found
+
+_TRUST = "note: {} is not on the shelf: $ expressions in its config, and code that comes with it, run here"
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,6 +47,12 @@ def number(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"'{text}' is no number") from None
+
+
+def note_trust(bundle: str) -> None:
+    """Say that a bundle given by its path is run as the program that it is."""
+    if not shelf.is_on(shelf.BUNDLES, bundle) and Path(bundle).expanduser().exists():
+        print(_TRUST.format(bundle), file=sys.stderr)
 
 
 def answer(work: Callable[[Progress], int]) -> int:

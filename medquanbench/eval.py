@@ -8,8 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from medquanbench import shelf
-from medquanbench.doorway import Parser, answer, number, whole_number
+from medquanbench.doorway import Parser, answer, note_trust, number, whole_number
 from medquanbench.progress import Progress
 from medquanbench.values import Recipe, RequestError
 
@@ -33,7 +32,6 @@ examples:
 A MONAI config is a program: a bundle that is given by its path runs the $ expressions and the code in it. Open only
 bundles that you trust. No code in a weights file is run.
 """
-_TRUST = "note: {} is not on the shelf: $ expressions in its config, and code that comes with it, run here"
 
 
 def _device(text: str) -> str:
@@ -138,8 +136,7 @@ def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv:
     tail += f" input({args.input_bits})" * (args.input_bits is not None)
     # Before the seconds that importing torch takes.
     asked = [Recipe.parse(f"{bits} {policy}{tail}") for bits, policy in precisions]
-    if not shelf.is_on(shelf.BUNDLES, args.bundle) and Path(args.bundle).expanduser().exists():
-        print(_TRUST.format(args.bundle), file=sys.stderr)
+    note_trust(args.bundle)
     progress.say("loading")
     from medquanbench.bundle import open_bundle
     from medquanbench.dataset import open_dataset

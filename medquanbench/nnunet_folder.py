@@ -241,14 +241,23 @@ def _config(plan: Plan, made: _Made, folder: Path) -> dict[str, Any]:
     }
 
 
+def _whole(value: object) -> int | None:
+    """The number of a label: whole, as digits, or alone in a list; None for anything else."""
+    value = value[0] if isinstance(value, list) and len(value) == 1 else value
+    right = (
+        isinstance(value, (int, float, str)) and not isinstance(value, bool) and re.fullmatch(r"\d+(\.0)?", str(value))
+    )
+    return int(float(value)) if right else None
+
+
 def _labels(plan: Plan, where: Path) -> list[str]:
     """Names of the network's outputs, background first."""
     manager = plan.managers.labels
     if manager.has_regions:
         raise RequestError(f"{where}: the labels are regions that overlap; outputs that exclude each other are needed")
     named = [(name, value) for name, value in manager.label_dict.items() if name != "ignore"]
-    names = {int(value[0] if isinstance(value, list) else value): name for name, value in named}
-    if sorted(names) != list(range(len(named))):
+    names = {_whole(value): name for name, value in named}
+    if None in names or sorted(names) != list(range(len(named))):
         raise RequestError(f"{where}: the labels must be numbered 0, 1, 2 and so on, each number once")
     for name in names.values():
         if name[:1] in "$@%":

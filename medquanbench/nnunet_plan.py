@@ -10,11 +10,14 @@ import contextlib
 import importlib
 import inspect
 import io
+import itertools
 import json
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from medquanbench.bundle_config import Intensity
@@ -29,6 +32,7 @@ INTENSITIES = {
     "RGBTo01Normalization": lambda properties: Intensity("grey value", 255.0),
 }
 """nnU-Net's normalisations, and what a difference of 1 after them is worth."""
+_NORMALISED_BY = {"CTNormalization": ("mean", "std", "percentile_00_5", "percentile_99_5")}
 
 
 @dataclass(frozen=True)
@@ -62,14 +66,18 @@ class Plan:
         Raises:
             RequestError: nnunetv2 is not installed, or cannot read the plan.
         """
+        return self.views("the plan", "dataset.json")
+
+    def views(self, where: str, described: str) -> Managers:
+        """As ``managers``; ``where`` and ``described`` are what messages call plans.json and dataset.json."""
         handler = nnunetv2("utilities.plans_handling.plans_handler")
         labels = nnunetv2("utilities.label_handling.label_handling")
         dataset = json.loads(self.dataset)
-        with understood("the plan"):
+        with understood(where):
             plans = handler.PlansManager(json.loads(self.plans))
-            _expect_class("label_manager", plans.label_manager_class, labels.LabelManager)
+            _expect_class("label_manager", plans.label_manager_class, labels.LabelManager, where)
             configuration = plans.get_configuration(self.configuration)
-        with understood("the labels of dataset.json"):
+        with understood(f"the labels of {described}"):
             return Managers(plans, configuration, plans.get_label_manager(dataset), dataset)
 
     @property
@@ -166,14 +174,13 @@ def _check_kind(resolved: dict, configuration: str, where: str) -> None:
         raise RequestError(
             f"the configuration {configuration} of {where} is a network for single slices; three axes are needed"
         )
-    positive = isinstance(spacing, list) and all(isinstance(edge, (int, float)) and edge > 0 for edge in spacing)
-    if not positive or len(spacing) != 3:
+    if not isinstance(spacing, list) or len(spacing) != 3 or not all(_is_number(edge) and edge > 0 for edge in spacing):
         raise RequestError(f"{where}: 'spacing' of {configuration} must be three lengths in mm")
 
 
 def _check_names(plan: Plan, where: str) -> None:
     """Every name that nnunetv2 turns into an object must name one of the kind that stands in its place."""
-    views = plan.managers
+    views = plan.views(where, str(Path(where).with_name("dataset.json")))
     reader = views.plans.plans.get("image_reader_writer")
     if reader not in TURNS:
         raise not_found("reader of NIfTI images", str(reader), where, list(TURNS))
@@ -181,8 +188,8 @@ def _check_names(plan: Plan, where: str) -> None:
     for scheme in schemes:
         if scheme not in INTENSITIES:
             raise not_found("normalisation", str(scheme), where, list(INTENSITIES))
-    if sorted(views.plans.plans.get("transpose_forward") or ()) != [0, 1, 2]:
-        raise RequestError(f"{where}: 'transpose_forward' must be an order of three axes")
+    _check_intensities(views.plans.plans, schemes, where)
+    _check_transposition(views.plans.plans, where)
     preprocessors = nnunetv2("preprocessing.preprocessors.default_preprocessor")
     with understood(where):
         _ = views.plans.image_reader_writer_class  # not all versions of nnunetv2 have all readers
@@ -197,6 +204,35 @@ def _check_names(plan: Plan, where: str) -> None:
             raise RequestError(f"{where}: 'resampling_fn' names no function of nnunetv2 that resamples")
 
 
-def _expect_class(key: str, found: Any, base: type, where: str = "the plan") -> None:
+def _check_intensities(plans: dict, schemes: list[str], where: str) -> None:
+    """Of a CT the numbers that clip and scale it; nnU-Net takes anything else from the image."""
+    described = plans.get("foreground_intensity_properties_per_channel")
+    for channel, scheme in enumerate(schemes):
+        if scheme not in _NORMALISED_BY:
+            continue
+        numbers = described.get(str(channel)) if isinstance(described, dict) else None
+        for name in _NORMALISED_BY[scheme]:
+            if not isinstance(numbers, dict) or not _is_number(numbers.get(name)):
+                raise RequestError(f"{where}: '{name}' of the intensities of channel {channel} must be a number")
+        if numbers["std"] <= 0 or numbers["percentile_00_5"] >= numbers["percentile_99_5"]:
+            raise RequestError(
+                f"{where}: of the intensities of channel {channel}, 'std' must be above 0 and 'percentile_00_5' below "
+                "'percentile_99_5'"
+            )
+
+
+def _check_transposition(plans: dict, where: str) -> None:
+    forward = plans.get("transpose_forward")
+    if forward not in [list(order) for order in itertools.permutations(range(3))]:
+        raise RequestError(f"{where}: 'transpose_forward' must be an order of three axes")
+    if plans.get("transpose_backward") != [forward.index(axis) for axis in range(3)]:
+        raise RequestError(f"{where}: 'transpose_backward' must undo 'transpose_forward'")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _expect_class(key: str, found: Any, base: type, where: str) -> None:
     if not (isinstance(found, type) and issubclass(found, base)):
         raise RequestError(f"{where}: '{key}' names no {base.__name__} of nnunetv2")

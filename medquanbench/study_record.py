@@ -14,6 +14,7 @@ import torch
 from medquanbench import __version__
 from medquanbench.matching import near_names
 from medquanbench.metrics import METRICS
+from medquanbench.roads import ROADS
 from medquanbench.stats import LEVEL
 from medquanbench.study_plan import Conduct, Plan
 from medquanbench.study_statistics import METHOD
@@ -47,7 +48,7 @@ def facts(plan: Plan) -> tuple[Fact, ...]:
         *_matching(plan),
         Fact("Cases", f"{len(plan.sums)} of split '{plan.split}'"),
         Fact("Sliding window", f"{size} voxels, overlap {window.overlap:g}, {window.mode} blending"),
-        Fact("Answer", "largest logit, carried to the image's own grid by nearest neighbour"),
+        Fact("Answer", ROADS[bundle.restore].words),
         Fact("Versions", ", ".join(f"{name} {version}" for name, version in versions())),
         Fact("Study key", plan.key),
     )

@@ -138,17 +138,23 @@ def load_into(
         key_maps: the config's ``key_maps``, see :mod:`medquanbench.key_maps`.
 
     Raises:
-        RequestError: they do not fit, or hold NaN, infinity, or another kind of numbers.
+        RequestError: they do not fit, hold NaN, infinity, or another kind of numbers, or differ under two names of one
+            tensor.
     """
     fitted = fit(network, tensors, read_key_maps(key_maps))
     if fitted.problem:
         raise RequestError(f"{source} does not fit the network: {fitted.problem}")
-    own = network.state_dict(keep_vars=True)
+    own, first = network.state_dict(keep_vars=True), {}
     with torch.no_grad():
         for name, value in fitted.tensors.items():
             problem = _wrong_numbers(value, own[name])
             if problem:
                 raise RequestError(f"{source}: '{name}' {problem}")
+            other = first.setdefault(id(own[name]), name)
+            if other != name and not torch.equal(fitted.tensors[other].to(own[name].dtype), value.to(own[name].dtype)):
+                raise RequestError(
+                    f"{source}: '{other}' and '{name}' are one tensor of the network, and hold different numbers"
+                )
             own[name].copy_(value)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,11 @@ _AS_BEFORE = (
     f"The bundle was made with MONAI {{version}}: its SwinUNETR merges patches in the order of MONAI before 1.5 "
     f"({_DOWNSAMPLE['_target_']}); the order of the MONAI that is installed would change a fifth of the labels."
 )
+_AS_SINCE = (
+    "The bundle was made with MONAI {version}: its SwinUNETR merges patches in the order of MONAI since 1.5; weights "
+    "that were trained before need the other order."
+)
+_OTHER_WEIGHTS = "The bundle's config loads {own}; its preprocessing is for that, and {given} was given."
 
 
 def is_zoo(folder: Path) -> bool:
@@ -55,22 +61,26 @@ def open_zoo(folder: Path, variant: str | None, weights: str | Path | None) -> B
 
     Args:
         variant: it has one, named as its weights' file; None and ``demo`` stand for it.
-        weights: a file, in ``models/`` by name or anywhere by path; None for ``models/model.pt``.
+        weights: a file, in ``models/`` by name or anywhere by path; None for the one that the config loads.
 
     Raises:
         RequestError: a part is missing, cannot be made, or does what cannot be repeated here; the weights do not fit.
     """
-    checkpoint = open_checkpoint(_weights_file(folder, weights))
+    config = _load(folder)
+    own = _own_weights(folder, config)
+    checkpoint = open_checkpoint(_weights_file(folder, weights, own))
     name = checkpoint.file.stem
     if variant not in (None, "demo", name):
         raise not_found("variant", variant, f"the bundle {folder.name}", [name])
-    read = _read(folder)
+    read = _read(folder, config)
     settings = settings_of(read.config, read.where)
     network = empty_network(read.config, folder)
     _check_merging(network, read)
     found = fitted_to(network, folder.name, name, read.config, checkpoint)
     if not found.fits:
         raise misfit(found, folder, checkpoint, "")
+    other = os.path.realpath(checkpoint.file) != os.path.realpath(own)
+    told = (_OTHER_WEIGHTS.format(own=own.name, given=checkpoint.file.name),) * other
     return Bundle(
         name=folder.name,
         folder=folder,
@@ -85,7 +95,7 @@ def open_zoo(folder: Path, variant: str | None, weights: str | Path | None) -> B
         window=settings.window,
         config=json.dumps(read.config, sort_keys=True),
         loaded=found.fit.loaded,
-        remarks=read.remarks,
+        remarks=(*told, *read.remarks),
         code_folder=folder,
     )
 
@@ -103,13 +113,13 @@ class _Read:
     remarks: tuple[str, ...]
 
 
-def _read(folder: Path) -> _Read:
-    where, config = f"the config of {folder.name}", _load(folder)
+def _read(folder: Path, config: dict[str, Any]) -> _Read:
+    where = f"the config of {folder.name}"
     metadata = read_json(folder / "configs" / "metadata.json")
     version, entry = str(metadata.get("monai_version", "")), _network_entry(config, where)
     monai = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     entry, changed = _for_this_monai(entry, monai, version)
-    config |= {"device": "$torch.device('cpu')", "network_def": entry}
+    config = config | {"device": "$torch.device('cpu')", "network_def": entry}
     before, reading = _readable(config["preprocessing"] if "preprocessing" in config else None)
     config["preprocessing"] = before
     preprocessing = transforms_of(parse(config, "preprocessing", folder), "preprocessing", where)
@@ -150,10 +160,27 @@ def _load(folder: Path) -> dict[str, Any]:
         raise RequestError(f"{file} is damaged: {last_line(error)}") from error
     if not isinstance(config, dict):
         raise RequestError(f"{file} is damaged: it must be an object")
+    try:
+        strange = _beside_json(config)
+    except RecursionError:
+        raise RequestError(f"{file} is damaged: it is nested too deeply") from None
+    if strange:
+        raise RequestError(f"{file} holds {strange}; texts as keys, and numbers, texts, lists and objects are needed")
     missing = [name for name in ("preprocessing", "inferer") if name not in config]
     if missing:
         raise RequestError(f"the config of {folder.name} has no '{missing[0]}'")
     return config
+
+
+def _beside_json(value: Any) -> str:
+    """What of YAML cannot be in a config of MONAI's other form, JSON; empty where there is nothing."""
+    if isinstance(value, dict):
+        keys = [key for key in value if not isinstance(key, str)]
+        return f"the key {str(keys[0])[:40]}, which is no text" if keys else _beside_json(list(value.values()))
+    if isinstance(value, list):
+        return next(filter(None, map(_beside_json, value)), "")
+    plain = value is None or isinstance(value, (str, int, float))
+    return "" if plain else f"{str(value)[:40]} ({type(value).__name__})"
 
 
 def _network_entry(config: dict[str, Any], where: str) -> Any:
@@ -172,11 +199,13 @@ def _for_this_monai(entry: Any, monai: tuple[int, ...], version: str) -> tuple[A
     if not isinstance(target, str) or target.rpartition(".")[2] != SwinUNETR.__name__:
         return entry, ()
     entry, remarks = dict(entry), []
+    old = bool(monai) and monai < _MERGING_CHANGED
     if entry.pop("img_size", None) is not None:
+        old = True  # whatever the metadata says: no later MONAI takes it
         remarks.append("img_size is left out of network_def: MONAI's SwinUNETR does not take it since 1.5.")
-    if monai and monai < _MERGING_CHANGED and entry.get("downsample", "merging") == "merging":
-        entry["downsample"] = _DOWNSAMPLE
-        remarks.append(_AS_BEFORE.format(version=version))
+    if entry.get("downsample", "merging") == "merging" and (old or monai):
+        remarks.append((_AS_BEFORE if old else _AS_SINCE).format(version=version or "before 1.5"))
+        entry |= {"downsample": _DOWNSAMPLE} if old else {}
     return entry, tuple(remarks)
 
 
@@ -225,15 +254,32 @@ def _labels(metadata: dict[str, Any], folder: Path) -> list[str]:
     return [" ".join(str(names[number]).split()) for number in numbers]
 
 
-def _weights_file(folder: Path, weights: str | Path | None) -> Path:
+def _own_weights(folder: Path, config: dict[str, Any]) -> Path:
+    """The file that the config's CheckpointLoader loads; ``models/model.pt`` where that is none of the bundle."""
+    usual, handlers = folder / "models" / _WEIGHTS, config.get("handlers")
+    places = [("checkpointloader", config.get("checkpointloader"))]
+    places += [(f"handlers::{n}", entry) for n, entry in enumerate(handlers if isinstance(handlers, list) else ())]
+    for place, entry in places:
+        if isinstance(entry, dict) and str(entry.get("_target_")).rpartition(".")[2] == "CheckpointLoader":
+            try:
+                file = Path(os.path.abspath(folder / str(parse(config, f"{place}::load_path", folder))))
+            except RequestError:  # it leads to what only a training sets
+                return usual
+            return file if file.is_relative_to(folder) else usual
+    return usual
+
+
+def _weights_file(folder: Path, weights: str | Path | None, own: Path) -> Path:
     models = folder / "models"
-    if weights is None or (models / str(weights)).is_file() and not Path(weights).is_absolute():
-        file = models / str(weights or _WEIGHTS)
+    if weights is None:
+        file = own
+    elif (models / str(weights)).is_file() and not Path(weights).is_absolute():
+        file = models / str(weights)
     else:
         file = Path(weights).expanduser()
     hidden = obstacle(file)
     if not hidden:
-        return file.resolve()
+        return Path(os.path.abspath(file))  # a link keeps its name: a store of downloads has none behind it
     there = ", ".join(sorted(path.name for path in models.glob("*") if path.is_file())) or "none"
     listed = "; its large_files.yml says where they are" * ((folder / "large_files.yml").is_file() and weights is None)
     raise RequestError(f"no weights for {folder.name}: {file} {hidden}; in {models} there is: {there}{listed}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import monai.transforms as mt
 import torch
-from monai.inferers import SlidingWindowInferer
+from monai.inferers import SlidingWindowInferer, SlidingWindowInfererAdapt
 from monai.networks.nets import swin_unetr
 from monai.utils import PytorchPadMode, ensure_tuple_rep
 
@@ -49,10 +49,13 @@ def window_entry(inferer: object, where: str) -> dict[str, Any]:
     Raises:
         RequestError: it is no sliding window, or one with a part that cannot be repeated here.
     """
-    if not isinstance(inferer, SlidingWindowInferer):
+    if type(inferer) not in (SlidingWindowInferer, SlidingWindowInfererAdapt):  # a subclass may do anything
         raise RequestError(f"{where}: its inferer is a {type(inferer).__name__}; a SlidingWindowInferer is needed")
-    size, overlaps = ensure_tuple_rep(inferer.roi_size, 3), set(ensure_tuple_rep(inferer.overlap, 3))
-    scales, padding = set(ensure_tuple_rep(inferer.sigma_scale, 3)), PytorchPadMode(inferer.padding_mode).value
+    try:
+        size, overlaps = ensure_tuple_rep(inferer.roi_size, 3), set(ensure_tuple_rep(inferer.overlap, 3))
+        scales, padding = set(ensure_tuple_rep(inferer.sigma_scale, 3)), PytorchPadMode(inferer.padding_mode).value
+    except (ValueError, TypeError) as error:
+        raise RequestError(f"{where}: its inferer slides windows that have not three axes ({error})") from error
     problems = {
         f"has windows of {size} voxels, and whole axes cannot be windows here": not all(
             isinstance(edge, int) and edge > 0 for edge in size
@@ -126,7 +129,8 @@ def finish_of(postprocessing: tuple[object, ...], where: str) -> Finish:
         if isinstance(transform, mt.Activationsd):
             if any(transform.sigmoid) or any(map(callable, transform.other)):
                 raise RequestError(f"{where}: its outputs do not exclude each other (sigmoid); {_ONE}")
-            activation = "softmax" if any(transform.softmax) else activation
+            if any(transform.softmax) and inverted is None:  # behind it, the largest stays the largest
+                activation = "softmax"
         elif isinstance(transform, mt.AsDiscreted):
             if not any(transform.argmax):
                 raise RequestError(f"{where}: it cuts its outputs at a threshold; {_ONE}")

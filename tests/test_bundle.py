@@ -203,3 +203,13 @@ def test_a_damaged_config_and_a_class_that_is_not_there_are_sentences(micro_bund
     file.write_text(good.replace("monai.networks.blocks.Convolution", "monai.networks.nosuch.Network"))
     with pytest.raises(RequestError, match="cannot make its 'network_def'.*nosuch"):
         open_bundle(micro_bundle, weights="demo-micro").network()
+
+
+def test_a_link_to_weights_keeps_its_name(micro_bundle, tmp_path):
+    """As in a snapshot of Hugging Face: the name is a link to a blob whose name is its checksum."""
+    (tmp_path / "blob").write_bytes((micro_bundle / "models" / "demo-micro.safetensors").read_bytes())
+    (tmp_path / "model.safetensors").symlink_to(tmp_path / "blob")
+    assert (
+        open_bundle(micro_bundle, weights=tmp_path / "model.safetensors", dataset="micro").weights
+        == "model.safetensors"
+    )

@@ -6,7 +6,16 @@ import json
 
 import pytest
 
-from medquanbench.bundle_config import Intensity, Settings, Window, channels_of, read_json, settings_of, window_of
+from medquanbench.bundle_config import (
+    ACTIVATIONS,
+    Intensity,
+    Settings,
+    Window,
+    channels_of,
+    read_json,
+    settings_of,
+    window_of,
+)
 from medquanbench.values import RequestError
 from tests.conftest import INFERENCE
 
@@ -39,3 +48,15 @@ def test_an_object_is_read_and_the_channels_of_its_images(tmp_path):
     (tmp_path / "configs" / "metadata.json").write_text(json.dumps(content))
     assert read_json(tmp_path / "configs" / "metadata.json") == content
     assert channels_of(tmp_path) == 4
+
+
+def test_json_nested_too_deeply_is_one_sentence(tmp_path):
+    (tmp_path / "a.json").write_text("[" * 100_000)
+    with pytest.raises(RequestError, match="a.json is damaged: it is nested too deeply"):
+        read_json(tmp_path / "a.json")
+
+
+def test_every_activation_is_one_that_the_road_knows():
+    from medquanbench.roads.logits_linear import _SHARES
+
+    assert sorted(_SHARES) == sorted(ACTIVATIONS)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import pathlib
 import pickle
 import zipfile
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -180,3 +182,18 @@ def test_a_bare_pickle_is_no_checkpoint_and_is_not_run(protocol, tmp_path):
 def test_a_sound_file_passes_the_scan(tmp_path):
     torch.save(CONTAINERS["nnU-Net 1"][0], tmp_path / "w.model")
     scan(tmp_path / "w.model")
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.safetensors", "blob"])
+@pytest.mark.parametrize("write", [torch.save, save_file])
+def test_the_content_tells_the_form_not_the_name(tmp_path, name, write):
+    write(TENSORS, tmp_path / name)
+    assert torch.equal(open_checkpoint(tmp_path / name).tensors["conv.weight"], TENSORS["conv.weight"])
+
+
+@pytest.mark.parametrize("settings", [
+    argparse.Namespace(rate=0.1), pathlib.PurePosixPath("/data"), pathlib.Path("data"), defaultdict(dict, a={}),
+], ids=lambda settings: type(settings).__name__)  # fmt: skip
+def test_settings_beside_the_weights_are_read_as_nothing(tmp_path, settings):
+    torch.save({"state_dict": TENSORS, "args": settings}, tmp_path / "w.pt")
+    assert torch.equal(open_checkpoint(tmp_path / "w.pt").tensors["conv.weight"], TENSORS["conv.weight"])

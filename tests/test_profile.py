@@ -99,3 +99,8 @@ def test_the_largest_network_takes_no_memory():
         "assert made.total.parameters > 1.4e9"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+def test_a_bundle_given_by_its_path_is_run_and_that_is_said(here, micro_bundle, capsys):
+    assert main(["--bundle", str(micro_bundle), "--composition", "--out", "a"]) == 0
+    assert capsys.readouterr().err.startswith(f"note: {micro_bundle} is not on the shelf: $ expressions in its config")

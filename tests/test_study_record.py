@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from medquanbench import evaluate, open_bundle, open_dataset
 from medquanbench.report import terminal_table
+from medquanbench.roads import ROADS
 from medquanbench.study_plan import prepare
 from medquanbench.study_record import facts, notes
 from medquanbench.values import Loaded, to_plain
@@ -120,3 +121,11 @@ def test_a_file_beside_the_weights_that_is_no_card_of_ours_ends_no_run(micro_bun
     assert not bundle.trained_on_phantoms
     bundle.weights_file.with_suffix(".json").write_text(card)
     assert not bundle.trained_on_phantoms
+
+
+def test_the_answer_is_told_as_the_bundles_road_gives_it(bundle, micro_data):
+    plan = prepare(bundle, open_dataset(micro_data / "micro.toml", root=micro_data), [])
+    for name, road in ROADS.items():
+        told = {fact.name: fact.text for fact in facts(replace(plan, bundle=replace(bundle, restore=name)))}
+        assert told["Answer"] == road.words
+    assert len({road.words for road in ROADS.values()}) == len(ROADS)

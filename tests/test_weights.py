@@ -224,3 +224,17 @@ def test_packed_tensors_are_refused():
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(RequestError, match="no weights file .*w.pt"):
         weights.read(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("off", [0.0, 1.0])
+def test_two_names_of_one_tensor_must_agree(off):
+    conv = torch.nn.Conv3d(1, 2, 1, bias=False)
+    network, value = torch.nn.ModuleDict({"a": conv, "b": conv}), torch.ones(2, 1, 1, 1, 1)
+    tensors = {"a.weight": value, "b.weight": value + off}
+    if off:
+        with pytest.raises(
+            RequestError, match="'a.weight' and 'b.weight' are one tensor of the network, and hold diff"
+        ):
+            weights.load_into(network, tensors, "w.pt")
+    else:
+        weights.load_into(network, tensors, "w.pt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import sys
 from copy import deepcopy
@@ -104,7 +105,7 @@ def monais(folder: Path, image: Path, changed: dict) -> np.ndarray:
 
 def ours(folder: Path, image: Path) -> np.ndarray:
     bundle = open_bundle(folder)
-    return ROADS[bundle.restore](bundle.network(), bundle, (image,), "cpu", None).labels
+    return ROADS[bundle.restore].answer(bundle.network(), bundle, (image,), "cpu", None).labels
 
 
 def test_a_bundle_like_the_spleens_answers_as_monai_does(spleen, image):
@@ -142,8 +143,19 @@ def test_an_old_swin_unetr_answers_as_with_the_patch_merging_of_its_time(swin, i
 
 @pytest.mark.parametrize("version, old", [("1.4.0", True), ("0.9.1", True), ("1.5.0", False), ("1.10.0rc1", False)])
 def test_the_patch_merging_hangs_on_the_version(swin, version, old):
+    edit(swin, network_def={key: value for key, value in SWIN_NETWORK.items() if key != "img_size"})
     (swin / "configs" / "metadata.json").write_text(json.dumps(metadata_of(THREE, version)))
-    assert ("downsample" in json.loads(open_bundle(swin).config)["network_def"]) is old
+    bundle = open_bundle(swin)
+    assert ("downsample" in json.loads(bundle.config)["network_def"]) is old
+    assert any(f"the order of MONAI {'before' if old else 'since'} 1.5" in text for text in bundle.remarks)
+
+
+@pytest.mark.parametrize("version", ["1.5.0", "latest"])
+def test_a_size_of_images_is_of_the_time_before_whatever_the_metadata_says(swin, version):
+    (swin / "configs" / "metadata.json").write_text(json.dumps(metadata_of(THREE, version)))
+    bundle = open_bundle(swin)
+    assert json.loads(bundle.config)["network_def"]["downsample"] == AS_BEFORE
+    assert any("in the order of MONAI before 1.5" in text for text in bundle.remarks)
 
 
 def test_the_other_patch_merging_is_the_same_in_all_versions(swin):
@@ -154,6 +166,7 @@ def test_the_other_patch_merging_is_the_same_in_all_versions(swin):
 @pytest.mark.parametrize("hidden", ["no version", "an expression"])
 def test_a_swin_unetr_of_unknown_age_is_refused(swin, hidden):
     if hidden == "no version":
+        edit(swin, network_def={key: value for key, value in SWIN_NETWORK.items() if key != "img_size"})
         (swin / "configs" / "metadata.json").write_text(json.dumps(metadata_of(THREE) | {"monai_version": "latest"}))
     else:
         edit(swin, network_def="$monai.networks.nets.SwinUNETR(1, 3, feature_size=12, depths=[1, 1, 1, 1])")
@@ -167,7 +180,8 @@ def test_code_that_comes_with_a_bundle_is_its_own(with_code, image, monkeypatch)
     monkeypatch.setitem(sys.modules, "scripts", other)
     before = list(sys.path)
     answer = ours(with_code, image)
-    assert sys.path == before and sys.modules["scripts"] is not other
+    assert sys.path == before and sys.modules["scripts"] is other, "and what was there before is there again"
+    monkeypatch.delitem(sys.modules, "scripts")
     monkeypatch.syspath_prepend(str(with_code))
     np.testing.assert_array_equal(answer, monais(with_code, image, {}))
     assert len(np.unique(answer)) == 3
@@ -255,7 +269,13 @@ def test_other_weights_by_name_and_by_path(spleen, tmp_path):
     mine = open_bundle(spleen, weights=tmp_path / "mine.pth")
     assert (mine.variant, mine.weights, mine.loaded.under, mine.loaded.prefix) == ("mine", "mine.pth", "state_dict",
                                                                                    "module.")  # fmt: skip
-    assert open_bundle(spleen, weights="model_lowres.pt").variant == "model_lowres"
+    low = open_bundle(spleen, weights="model_lowres.pt")
+    assert low.variant == "model_lowres"
+    assert low.remarks[0].startswith("The bundle's config loads model.pt; its preprocessing is for that")
+    assert not any("config loads" in text for text in open_bundle(spleen).remarks)
+    file = spleen / "configs" / "inference.json"
+    file.write_text(file.read_text().replace("models/model.pt", "models/model_lowres.pt"))
+    assert open_bundle(spleen).weights == "model_lowres.pt"
 
 
 def test_weights_that_fit_a_shipped_bundle_are_told_so(spleen):
@@ -311,6 +331,10 @@ def finish(*transforms: dict) -> dict:
         ({"inferer": INFERER | {"roi_size": [32, 32, -1]}}, "has windows of (32, 32, -1) voxels"),
         ({"inferer": INFERER | {"sigma_scale": 0.25}}, "blends with a sigma_scale of 0.25; it is 0.125 here"),
         ({"inferer": INFERER | {"overlap": [0.5, 0.5, 0.25]}}, "overlaps its windows otherwise along each axis"),
+        ({"inferer": INFERER | {"roi_size": [32, 32]}}, "windows that have not three axes"),
+        ({"inferer": INFERER | {"_target_": "SliceInferer"}}, "its inferer is a SliceInferer; a SlidingWindowInferer"),
+        ({"inferer": INFERER | {"_target_": "$type('Mine', (monai.inferers.SlidingWindowInferer,), {})"}}, "inferer"),
+        ({"network_def": "$exit(3)"}, "cannot make its 'network_def': it ends the program"),
         ({"inferer": None}, "has no 'inferer'"),
         ({"preprocessing": finish({"_target_": "AddChanneld", "keys": "image"})}, "cannot make its 'preprocessing'"),
         ({"preprocessing": finish({"_target_": "EnsureTyped", "keys": "image"})}, "its preprocessing loads no image"),
@@ -365,3 +389,26 @@ def test_weights_that_were_not_downloaded_are_named(spleen):
     with pytest.raises(RequestError, match="no variant 'huge' in the bundle spleen_ct; there is: model"):
         (spleen / "models" / "model.ts").rename(spleen / "models" / "model.pt")
         open_bundle(spleen, variant="huge")
+
+
+@pytest.mark.parametrize(
+    "there", [{1: "a", "b": "c"}, {1: "a"}, [datetime.date(2020, 1, 1)]], ids=["mixed", "int", "date"]
+)
+def test_what_only_yaml_can_hold_is_one_sentence(spleen, there):
+    yaml, file = pytest.importorskip("yaml"), spleen / "configs" / "inference.json"
+    file.with_suffix(".yaml").write_text(yaml.safe_dump(json.loads(file.read_text()) | {"labelmap": there}))
+    file.unlink()
+    with pytest.raises(RequestError, match="inference.yaml holds .*; texts as keys"):
+        open_bundle(spleen)
+
+
+def test_softmax_behind_the_way_back_changes_nothing(spleen):
+    edit(spleen, postprocessing=finish(LINEAR[1], LINEAR[0], *LINEAR[2:]))
+    assert json.loads(open_bundle(spleen).config)["activation"] == "none"
+
+
+def test_a_virtual_environment_in_a_bundle_is_not_its_code(spleen):
+    (spleen / "venv" / "lib").mkdir(parents=True)
+    (spleen / "venv" / "pyvenv.cfg").write_text("")
+    (spleen / "venv" / "lib" / "x.py").write_text("")
+    assert "code_sha256" not in json.loads(open_bundle(spleen).config)

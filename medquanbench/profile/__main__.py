@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medquanbench import __version__, shelf
-from medquanbench.doorway import Parser, answer, whole_number
+from medquanbench.doorway import Parser, answer, note_trust, whole_number
 from medquanbench.files import write_whole
 from medquanbench.progress import Progress
 from medquanbench.values import RequestError
@@ -68,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise RequestError("profile does not know what to do; there is: --composition")
         if args.window and min(args.window) < 1:
             raise RequestError(f"--window {' '.join(map(str, args.window))}: three numbers above 0 are needed")
+        if args.bundle != _ALL:
+            note_trust(args.bundle)
         progress.say("loading")
         return _compose(args, progress)
 

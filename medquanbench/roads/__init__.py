@@ -10,10 +10,19 @@ from medquanbench.roads.nnunet import nnunet
 from medquanbench.roads.road import Begin, Network, Road, Watch
 
 ROADS: dict[str, Road] = {
-    "labels-nearest": labels_nearest,
-    "labels-inverted": labels_inverted,
-    "logits-linear": logits_linear,
-    "nnunet": nnunet,
+    "labels-nearest": Road(labels_nearest, "largest logit, carried to the image's own grid by nearest neighbour"),
+    "labels-inverted": Road(
+        labels_inverted,
+        "largest logit, carried to the image's own grid by MONAI's inverse of the preprocessing, by nearest neighbour",
+    ),
+    "logits-linear": Road(
+        logits_linear,
+        "outputs carried to the image's own grid by MONAI's inverse of the preprocessing, interpolated as it does; the "
+        "largest there",
+    ),
+    "nnunet": Road(
+        nnunet, "logits carried to the image's own grid by nnU-Net's own resampling; the largest there", ("plan",)
+    ),
 }
 
 __all__ = ["ROADS", "Begin", "Network", "Road", "Watch"]

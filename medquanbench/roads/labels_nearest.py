@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def labels_nearest(
     network: Network, bundle: Bundle, images: tuple[Path, ...], device: str, begin: Begin | None = None
 ) -> LabelMap:
-    """Preprocess, slide the window, take the largest logit, carry the labels back: see :data:`medquanbench.roads.Road`.
+    """Preprocess, slide the window, take the largest logit, carry labels back: see :class:`medquanbench.roads.Road`.
 
     Raises:
         RequestError: the image cannot be preprocessed, or not so that its answer can be laid over it.

@@ -26,7 +26,7 @@ _SHARES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "softmax": lambda logits: torch.softmax(logits, dim=0),
     "none": lambda logits: logits,
 }
-"""What a config's ``activation`` does to the logits before they are interpolated."""
+"""What each of the :data:`medquanbench.bundle_config.ACTIVATIONS` does."""
 
 
 def logits_linear(

@@ -14,7 +14,7 @@ from medquanbench.images import LabelMap
 from medquanbench.nnunet_case import carry_back, prepare
 from medquanbench.nnunet_plan import Plan, nnunetv2
 from medquanbench.roads.road import Begin, Network, Watch
-from medquanbench.values import RunError
+from medquanbench.values import RequestError, RunError
 
 if TYPE_CHECKING:
     from medquanbench.bundle import Bundle
@@ -31,7 +31,7 @@ def nnunet(
     On a GPU nnU-Net computes in half precision; here the network keeps its own, so that FP32 means FP32.
 
     Raises:
-        RequestError: see :func:`medquanbench.nnunet_case.prepare`.
+        RequestError: see :func:`medquanbench.nnunet_case.prepare`; the plan does not lead back to the image's grid.
         RunError: the network's output holds NaN or infinity, or is too large for the half-precision sums of nnU-Net.
     """
     config = json.loads(bundle.config)
@@ -41,7 +41,11 @@ def nnunet(
     logits = _slide(network, plan, case.volume.tensor, device, 1 - bundle.window.overlap)
     if watch is not None:
         _hand_out(logits, watch)
-    return carry_back(plan, case, logits)
+    answer = carry_back(plan, case, logits)
+    if answer.labels.shape != case.image.shape:
+        there, needed = (" x ".join(map(str, shape)) for shape in (answer.labels.shape, case.image.shape))
+        raise RequestError(f"nnunetv2 carries the answer back to {there} voxels; {images[0]} has {needed}")
+    return answer
 
 
 def _slide(network: Network, plan: Plan, image: torch.Tensor, device: str, step: float) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,19 @@ Watch = Callable[[Index, torch.Tensor], None]
 Begin = Callable[[Grid], Watch]
 """Called once before the windows slide, with the grid that the logits lie on; who listens to them."""
 
-Road = Callable[[Network, "Bundle", tuple[Path, ...], str, Begin | None], LabelMap]
-"""(network, bundle, image files, device, begin) -> labels in the bundle's numbers on the grid of the first image.
 
-Raises RequestError where the images cannot be read or preprocessed, RunError where the network fails.
-"""
+@dataclass(frozen=True)
+class Road:
+    """One way from image files to labels.
+
+    Attributes:
+        answer: (network, bundle, image files, device, begin) -> labels in the bundle's numbers on the grid of the first
+            image. Raises RequestError where the images cannot be read or preprocessed, RunError where the network
+            fails.
+        words: what becomes of the network's outputs, for reports.
+        needs: entries of the config that ``answer`` reads, beside those that every config has.
+    """
+
+    answer: Callable[[Network, Bundle, tuple[Path, ...], str, Begin | None], LabelMap]
+    words: str
+    needs: tuple[str, ...] = ()

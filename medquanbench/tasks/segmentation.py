@@ -91,14 +91,14 @@ def answer(network: Callable, bundle: Bundle, case: Case, device: str, truth: Tr
         RequestError: the image cannot be preprocessed, or not so that its answer can be laid over it.
     """
     if truth is None:
-        return Answer(ROADS[bundle.restore](network, bundle, case.inputs, device, None), None)
+        return Answer(ROADS[bundle.restore].answer(network, bundle, case.inputs, device, None), None)
     listening: list[Calibration] = []
 
     def begin(network_grid: Grid) -> Watch:
         listening.append(_calibration(truth, network_grid))
         return partial(_watch, listening[0])
 
-    output = ROADS[bundle.restore](network, bundle, case.inputs, device, begin)
+    output = ROADS[bundle.restore].answer(network, bundle, case.inputs, device, begin)
     return Answer(output, listening[0].scores())
 
 

@@ -91,6 +91,12 @@ BUNDLES = {
             "a label that stands twice", config(labels=["background", "low", "low"]), "without a name that stands twice"
         ),
         Bad("an intensity of nothing", config(intensity={"unit": "HU", "per_value": 0}), "'intensity' is"),
+        Bad(
+            "a way to restore that needs a plan",
+            config(restore="nnunet"),
+            "has no 'plan', which restore 'nnunet' needs",
+        ),
+        Bad("an activation that is not there", config(activation="sigmoid"), "none or softmax is needed"),
         Bad("a way to restore that is not there", config(restore="magic"), "no restore 'magic'"),
         Bad("a window of two axes", config(inferer__roi_size=[8, 8]), "'inferer#roi_size' is [8, 8]"),
         Bad("a window without size", config(inferer__roi_size=[8, 8, 0]), "'inferer#roi_size' is [8, 8, 0]"),

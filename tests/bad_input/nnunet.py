@@ -179,10 +179,12 @@ NNUNET = {
             "dataset.json: the labels are regions that overlap",
         ),
         Bad("labels with a gap", folder(labels({"background": 0, "low": 1, "high": 4})), "numbered 0, 1, 2 and so on"),
+        Bad("a label of half a number", folder(labels({"background": 0, "low": 1, "high": 2.5})), "numbered 0, 1, 2"),
+        Bad("a label without a number", folder(labels({"background": 0, "low": [], "high": 2})), "numbered 0, 1, 2"),
         Bad(
             "labels without a background",
             folder(labels({"low": 1, "high": 2})),
-            "nnunetv2 cannot take the labels of dataset.json",
+            "nnunetv2 cannot take the labels of results/",
             library=True,
         ),
         Bad(

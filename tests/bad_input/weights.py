@@ -159,16 +159,6 @@ WEIGHTS = {
             "it is cut off, damaged, or not a safetensors file",
         ),
         Bad(
-            "a torch file named .safetensors",
-            file("w.safetensors", lambda place, path: torch.save(GOOD, path)),
-            "or not a safetensors file",
-        ),
-        Bad(
-            "a safetensors file named .pt",
-            file("w.pt", lambda place, path: save_file(GOOD, path)),
-            "or not a checkpoint of torch",
-        ),
-        Bad(
             "code in a checkpoint, which is not run", file("w.pt", payload), "mkdir, which is no tensor and was not run"
         ),
         Bad(

@@ -19,7 +19,8 @@ def road_of(folder, **changed):
     file = folder / "configs" / "inference.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | changed))
     bundle = open_bundle(folder, weights="demo-micro")
-    return lambda image, begin=None: ROADS[bundle.restore](bundle.network(), bundle, (image,), "cpu", begin), bundle
+    road = ROADS[bundle.restore].answer
+    return lambda image, begin=None: road(bundle.network(), bundle, (image,), "cpu", begin), bundle
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ GRIDS = {
 
 
 def answer(bundle, image, network=None, begin=None):
-    return ROADS["nnunet"](network or bundle.network(), bundle, (image,), "cpu", begin)
+    return ROADS["nnunet"].answer(network or bundle.network(), bundle, (image,), "cpu", begin)
 
 
 @pytest.mark.parametrize("grid", GRIDS)
