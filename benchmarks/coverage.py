@@ -7,7 +7,6 @@ Differences of known mean are drawn again and again. Their true mean is exactly 
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import sys
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
+from written import write
 
 import medquanbench
 from medquanbench.stats import paired
@@ -188,11 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
         "differences": {name: differences.text for name, differences in DIFFERENCES.items()},
         "rows": rows,
     }  # fmt: skip
-    text = markdown(result)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-    options.out.with_suffix(".md").write_text(text)
-    print(text)
+    write(result, markdown(result), options.out)
     return 0
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
 import platform
 import statistics
@@ -26,6 +25,7 @@ import torch
 import torch._dynamo
 from contenders import CONTENDERS, DEFAULT, Contender, Ready
 from table import markdown
+from written import write
 
 import medquanbench
 from medquanbench import shelf
@@ -61,11 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         with torch.inference_mode():
             result["networks"].append(_measure(name, options.size or SIZES.get(name, SMALL), chosen, options.rounds))
         gc.collect()
-    text = markdown(result)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-    options.out.with_suffix(".md").write_text(text)
-    print(text)
+    write(result, markdown(result), options.out)
     return 0
 
 

@@ -21,6 +21,7 @@ FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER))
 
 from metric_table import markdown  # noqa: E402
+from written import write  # noqa: E402
 
 CONTENDERS = ("medquanbench", "surface-distance", "monai")
 ORACLE = "surface-distance"
@@ -42,11 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     result = {"schema": 1, "machine": _machine(), "versions": _versions(), "rounds": options.rounds, "cases": cases}
     result |= {"synthetic": not options.data, "skipped": missing}
-    text = markdown(result)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-    options.out.with_suffix(".md").write_text(text)
-    print(text)
+    write(result, markdown(result), options.out)
     return 0
 
 

@@ -16,8 +16,7 @@ KINDS = (
 """In the order of tables. A product of two activations is an attention product; one with a weight is linear. ``other``:
 all else that writes a tensor (activation functions, sums, copies, interpolation) or reads a parameter (embeddings).
 ``never run``: parameters that the forward pass does not read."""
-CONVOLUTIONS, PRODUCTS = KINDS[:4], KINDS[:6]
-"""The kinds that are convolutions, and all that multiply and add."""
+CONVOLUTIONS = KINDS[:4]
 _COUNTED = KINDS[:7]  # as layers: what else reads a parameter or writes a tensor is none
 
 

@@ -49,7 +49,16 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         RequestError: the file is missing, damaged, or no checkpoint.
     """
     path = Path(path)  # MONAI's config parser hands over text
-    places = _places(contents(path))
+    return checkpoint_in(path, contents(path))
+
+
+def checkpoint_in(path: Path, content: object) -> Checkpoint:
+    """The tensors of a checkpoint whose contents are read already: see :func:`contents`.
+
+    Raises:
+        RequestError: there are none by name.
+    """
+    places = _places(content)
     if not places:
         raise RequestError(f"{path} holds no tensors by name: it is no checkpoint of a network")
     (under, tensors), *others = places

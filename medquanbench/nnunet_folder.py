@@ -18,7 +18,7 @@ from typing import Any
 from medquanbench.bundle import Bundle
 from medquanbench.bundle_config import read_json, settings_of
 from medquanbench.config_objects import empty_network
-from medquanbench.containers import contents, open_checkpoint
+from medquanbench.containers import checkpoint_in, contents
 from medquanbench.files import file_sha256
 from medquanbench.nnunet_network import network_entry
 from medquanbench.nnunet_plan import Plan, make_plan, nnunetv2
@@ -151,7 +151,8 @@ def open_folder(bundle_folder: Path, given: Path, variant: str | None = None) ->
     trained = locate(Path(os.path.abspath(given)))  # a link may lead to a place without the folder around it
     nnunetv2("utilities.plans_handling.plans_handler")  # not installed: say so before a large file is read
     plans, described = (read_json(trained.folder / name) for name in _SAID)
-    made = _made_by(trained.checkpoint)
+    content = contents(trained.checkpoint)
+    made = _made_by(trained.checkpoint, content)
     where = str(trained.folder / "plans.json")
     if variant not in (None, "demo", made.configuration):
         raise RequestError(
@@ -160,7 +161,7 @@ def open_folder(bundle_folder: Path, given: Path, variant: str | None = None) ->
     plan = make_plan(plans, described, made.configuration, where)
     config = _config(plan, made, trained.folder)
     settings = settings_of(config, f"the config made of {where}")
-    checkpoint = open_checkpoint(trained.checkpoint)
+    checkpoint = checkpoint_in(trained.checkpoint, content)
     fitted = fit(empty_network(config), checkpoint.tensors, found=checkpoint.found)
     if fitted.problem:
         raise RequestError(f"{trained.checkpoint} does not fit the network of {where}: {fitted.problem}")
@@ -191,8 +192,7 @@ class _Made:
     mirrored: tuple[int, ...]
 
 
-def _made_by(checkpoint: Path) -> _Made:
-    content = contents(checkpoint)
+def _made_by(checkpoint: Path, content: Any) -> _Made:
     try:
         configuration, trainer = content["init_args"]["configuration"], content["trainer_name"]
         mirrored = tuple(content.get("inference_allowed_mirroring_axes") or ())

@@ -10,14 +10,12 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from medquanbench.containers import contents, open_checkpoint
+from medquanbench.containers import open_checkpoint
 from medquanbench.key_maps import KeyMap, read_key_maps
 from medquanbench.values import Loaded, RequestError
 
 _MOST_PREFIXES = 4
 _BARE = Loaded()
-
-__all__ = ["Fit", "Misfits", "contents", "fit", "load_into", "open_checkpoint", "pack", "read"]
 
 
 def read(path: str | Path) -> dict[str, torch.Tensor]:

@@ -6,7 +6,6 @@ what its config makes them. Labels, channels and the MONAI that it was made with
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import os
@@ -136,10 +135,8 @@ def _read(folder: Path, config: dict[str, Any]) -> _Read:
         "restore": finish.restore,
         "activation": finish.activation,
     }
-    if code_of(folder):
-        sums = {
-            str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in code_of(folder)
-        }
+    sums = {str(file.relative_to(folder)): file_sha256(file) for file in code_of(folder)}
+    if sums:
         config["code_sha256"] = sums
     return _Read(where, config, monai, (*changed, *reading, *scale.remarks, *finish.remarks))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medquanbench.stats import MIN_CASES, RESAMPLES, patient_means
-from medquanbench.stats.resampling import bootstrap_means
+from medquanbench.stats.resampling import bootstrap_means, central
 
 _SEED = 0
 
@@ -35,5 +35,5 @@ def interval(scores: Sequence[float | None], patients: Sequence[str]) -> Interva
     means = np.sort(patient_means([score for score, _ in counted], [patient for _, patient in counted]))
     if len(means) < MIN_CASES or means[-1] - means[0] < 1e-12:
         return None
-    bounds, rank = bootstrap_means(means, _SEED, RESAMPLES), (RESAMPLES + 1) // 40
-    return Interval(max(0.0, float(bounds[rank - 1])), min(1.0, float(bounds[-rank])))
+    low, high = central(bootstrap_means(means, _SEED, RESAMPLES))
+    return Interval(max(0.0, low), min(1.0, high))

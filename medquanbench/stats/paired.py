@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medquanbench.stats.resampling import EQUAL, MIN_RESAMPLES, RESAMPLES, bootstrap_means, with_unseen_loss
+from medquanbench.stats.resampling import EQUAL, MIN_RESAMPLES, RESAMPLES, bootstrap_means, central, with_unseen_loss
 
 MIN_CASES = 6  # below, the bootstrap has too few distinct resamples for a 95 % interval
 LEVEL = 0.025  # one-sided
@@ -106,10 +106,10 @@ def _bootstrapped(
 ) -> tuple[float, float, float]:
     seen = bootstrap_means(values, seed, resamples)
     cautious = bootstrap_means(with_unseen_loss(values), seed, resamples)
-    rank = (resamples + 1) // 40
-    ci_low = float(min(seen[rank - 1], cautious[rank - 1]))
+    (seen_low, ci_high), (cautious_low, _) = central(seen), central(cautious)
+    ci_low = min(seen_low, cautious_low)
     below = max(int(np.searchsorted(means, -margin, side="right")) for means in (seen, cautious))
-    return ci_low, float(seen[-rank]), (1 + below) / (resamples + 1)
+    return ci_low, ci_high, (1 + below) / (resamples + 1)
 
 
 def _unchanging(

@@ -47,6 +47,12 @@ def bootstrap_means(values: NDArray[np.float64], seed: int, resamples: int) -> N
     return np.sort(np.concatenate(spoken))
 
 
+def central(means: NDArray[np.float64]) -> tuple[float, float]:
+    """The ends of the 95 % interval of B sorted means: the floor((B + 1) / 40)-th smallest and largest."""
+    rank = (len(means) + 1) // 40
+    return float(means[rank - 1]), float(means[-rank])
+
+
 def with_unseen_loss(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The cautious sample: one more patient, as far below the median as the worst, or farther.
 

@@ -14,12 +14,13 @@ FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 @pytest.fixture(scope="module")
 def simulation():
     """The program as a module."""
-    spec = importlib.util.spec_from_file_location("coverage_benchmark", FOLDER / "coverage.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FOLDER))
+        spec = importlib.util.spec_from_file_location("coverage_benchmark", FOLDER / "coverage.py")
+        module = importlib.util.module_from_spec(spec)
+        patch.setitem(sys.modules, spec.name, module)
+        spec.loader.exec_module(module)
+        yield module
 
 
 def test_the_true_mean_is_minus_the_margin(simulation):
