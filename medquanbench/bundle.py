@@ -13,18 +13,20 @@ from medquanbench import shelf
 from medquanbench import weights as checkpoints
 from medquanbench.bundle_config import Intensity, Window, channels_of, read_json, settings_of
 from medquanbench.bundle_folder import (
-    check_variant,
     is_set,
     merged_config,
     overlay_of,
+    refuse_unknown,
     variant_of_set,
     variants,
     weights_file,
+    with_settings,
 )
 from medquanbench.closest import candidate_of, misfit, only_fit
 from medquanbench.config_objects import build_network, empty_network, parse_preprocessing
 from medquanbench.containers import Checkpoint, open_checkpoint
 from medquanbench.files import file_sha256
+from medquanbench.key_maps import read_key_maps
 from medquanbench.roads import ROADS
 from medquanbench.values import Loaded, RequestError, not_found
 
@@ -119,8 +121,8 @@ def open_bundle(
         raise RequestError(f"{folder} is no bundle: it has no configs/inference.json")
     if not variants(folder):
         raise RequestError(f"{folder} has no variants: at least configs/variants/demo.json is needed, {{}} will do")
-    if variant is not None:
-        check_variant(folder, variant)
+    if variant is not None:  # before its weights are sought: none would help
+        refuse_unknown(merged_config(folder, variant, None), folder, variant)
     file = weights_file(folder, weights, f"{variant or 'demo'}-{dataset}")
     checkpoint = open_checkpoint(file)
     chosen = variant or variant_of_set(folder, file) or only_fit(folder, checkpoint, dataset)
@@ -139,10 +141,7 @@ def fitting_variant(folder: Path, file: Path, dataset: str = "btcv-phantom") -> 
 def _assemble(folder: Path, variant: str, checkpoint: Checkpoint, dataset: str) -> Bundle:
     file = checkpoint.file
     config = merged_config(folder, variant, overlay_of(folder, file, variant, dataset))
-    if config.get("unknown"):
-        lacks = " and ".join(config["unknown"])
-        why = config.get("unknown_why", "")
-        raise RequestError(f"the variant {variant} of {folder.name} cannot be run: {lacks} unknown. {why}".rstrip())
+    refuse_unknown(config, folder, variant)
     where = f"the config of {folder.name}, variant {variant}"
     settings = settings_of(config, where)
     if settings.restore not in ROADS:
@@ -153,11 +152,16 @@ def _assemble(folder: Path, variant: str, checkpoint: Checkpoint, dataset: str) 
     asked = candidate_of(folder.name, variant, config, checkpoint)
     if not asked.fits:
         raise misfit(asked, folder, checkpoint, dataset)
+    loaded, shipped = asked.fit.loaded, is_set(folder, file)
+    version = next((m.config for m in read_key_maps(config.get("key_maps")) if m.name == loaded.key_map), ())
+    config, remarks = with_settings(config, version, loaded.key_map)
+    if not shipped and config.get("given_weights"):
+        remarks += (config["given_weights"],)
     return Bundle(
         name=folder.name,
         folder=folder,
         variant=variant,
-        weights=file.stem if is_set(folder, file) else file.name,
+        weights=file.stem if shipped else file.name,
         weights_file=file,
         weights_sha256=file_sha256(file),
         channels=channels_of(folder),
@@ -166,5 +170,6 @@ def _assemble(folder: Path, variant: str, checkpoint: Checkpoint, dataset: str) 
         restore=settings.restore,
         window=settings.window,
         config=json.dumps(config, sort_keys=True),
-        loaded=asked.fit.loaded,
+        loaded=loaded,
+        remarks=remarks,
     )

@@ -7,8 +7,10 @@ merging, so its own commands read the same files.
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
+from typing import Any
 
 from monai.bundle import ConfigParser
 
@@ -46,6 +48,34 @@ def merged_config(folder: Path, variant: str, weights_set: str | None) -> dict:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         names = ", ".join(file.name for file in files)
         raise RequestError(f"the config of {folder.name} cannot be merged from {names}: {last_line(error)}") from error
+
+
+def refuse_unknown(config: dict, folder: Path, variant: str) -> None:
+    """Raises RequestError for a variant whose config says that something which a run needs is not known."""
+    if config.get("unknown"):
+        lacks = " and ".join(config["unknown"])
+        why = config.get("unknown_why", "")
+        raise RequestError(f"the variant {variant} of {folder.name} cannot be run: {lacks} unknown. {why}".rstrip())
+
+
+def with_settings(config: dict, settings: tuple[tuple[str, Any], ...], version: str) -> tuple[dict, tuple[str, ...]]:
+    """The config that weights of a version need (see :mod:`medquanbench.key_maps`), and that in words.
+
+    Raises:
+        RequestError: the config has nothing under one of the ids.
+    """
+    if not settings:
+        return config, ()
+    parser = ConfigParser(copy.deepcopy(config))
+    for key, value in settings:
+        if key not in parser:
+            raise RequestError(
+                f"key_maps in the bundle's config: {version} sets '{key}', which the config does not have"
+            )
+        parser[key] = value
+    parser[f"key_maps#{version}#config"] = None  # done: load_into asks for it no more
+    told = ", ".join(f"{key} {value}" for key, value in settings)
+    return parser.get(), (f"The file is of the version {version}: {told} is set for it.",)
 
 
 def is_set(folder: Path, file: Path) -> bool:
@@ -92,4 +122,8 @@ def weights_file(folder: Path, weights: str | Path | None, default: str) -> Path
             return Path(os.path.abspath(path))
         if hidden != "is missing":
             raise RequestError(f"the weights {path} cannot be used: the file {hidden}")
-    raise not_found("weights", name, f"{models} or as a file", sets)
+    told = not_found("weights", name, f"{models} or as a file", sets)
+    if weights is None and not name.startswith("demo-"):
+        where = folder / "docs" / "README.md"
+        raise RequestError(f"{told}; where the published ones are, {where} says: give the file with --weights")
+    raise told

@@ -22,12 +22,17 @@ _ALIKE = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One variant of a bundle, the number of its labels, and how the checkpoint fits it."""
+    """One variant of a bundle, the number of its labels, and how the checkpoint fits it.
+
+    Attributes:
+        twin_of: the variant with the same keys and shapes that is meant where neither is asked for, or "".
+    """
 
     bundle: str
     variant: str
     labels: int
     fit: Fit
+    twin_of: str = ""
 
     @property
     def fits(self) -> bool:
@@ -78,7 +83,8 @@ def fitted_to(network: torch.nn.Module, bundle: str, variant: str, config: dict,
     """How a checkpoint fits a network, which may be without memory."""
     fitted = fit(network, checkpoint.tensors, read_key_maps(config.get("key_maps")), checkpoint.found)
     labels = config.get("labels")
-    return Candidate(bundle, variant, len(labels) if isinstance(labels, list) else 0, fitted)
+    count = len(labels) if isinstance(labels, list) else 0
+    return Candidate(bundle, variant, count, fitted, str(config.get("twin_of", "")))
 
 
 def only_fit(folder: Path, checkpoint: Checkpoint, dataset: str) -> str:
@@ -89,7 +95,7 @@ def only_fit(folder: Path, checkpoint: Checkpoint, dataset: str) -> str:
     """
     file = checkpoint.file
     own = [candidate(folder, name, overlay_of(folder, file, name, dataset), checkpoint) for name in variants(folder)]
-    fitting = [one.variant for one in own if one.fits]
+    fitting = [one.variant for one in own if one.fits and not one.twin_of]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:

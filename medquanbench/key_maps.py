@@ -7,7 +7,8 @@ A bundle's config names them, one a version::
 ``drop``: patterns of keys that the checkpoint has and the network does not need; each must be there. ``unread``:
 patterns of the network's own tensors that its forward never reads, which the checkpoint may lack. ``*`` crosses dots.
 ``rename``: beginnings of keys and what stands in their place in the network, before the others look at them; each must
-be there, too.
+be there, too. ``config``: what that version's weights need otherwise in the bundle's config, by MONAI's ids
+(``"network_def#conv_norm_eps": 1e-5``): keys and shapes do not tell it.
 """
 
 from __future__ import annotations
@@ -22,12 +23,17 @@ from medquanbench.values import RequestError
 
 @dataclass(frozen=True)
 class KeyMap:
-    """One version's keys: what to drop from the checkpoint, what of the network it may lack, what has another name."""
+    """One version's keys: what to drop from the checkpoint, what of the network it may lack, what has another name.
+
+    Attributes:
+        config: ids of the bundle's config and the values that they have for weights of that version.
+    """
 
     name: str
     drop: tuple[str, ...]
     unread: tuple[str, ...]
     rename: tuple[tuple[str, str], ...] = ()
+    config: tuple[tuple[str, Any], ...] = ()
 
     def suits(self, keys: Iterable[str]) -> bool:
         """True where every pattern of ``drop`` and every beginning of ``rename`` finds a key, and no two become one."""
@@ -68,16 +74,17 @@ def read_key_maps(table: Mapping[str, Mapping[str, Any]] | None) -> tuple[KeyMap
     except (AttributeError, TypeError):
         maps = None
     if maps is None or not all(
-        isinstance(text, str) for m in maps for text in (*m.drop, *m.unread, *sum(m.rename, ()))
+        isinstance(text, str) for m in maps for text in (*m.drop, *m.unread, *sum(m.rename, ()), *dict(m.config))
     ):
-        form = '{"NAME": {"drop": [patterns], "unread": [patterns], "rename": {"old": "new"}}}'
+        form = '{"NAME": {"drop": [patterns], "unread": [patterns], "rename": {"old": "new"}, "config": {"id": value}}}'
         raise RequestError(f"key_maps in the bundle's config: {form} is needed")
     return maps
 
 
 def _read(name: str, entry: Mapping[str, Any]) -> KeyMap:
-    unknown = set(entry) - {"drop", "unread", "rename"}
+    unknown = set(entry) - {"drop", "unread", "rename", "config"}
     if unknown:
         raise TypeError(f"unknown keys {unknown}")
     rename = tuple(entry.get("rename", {}).items())
-    return KeyMap(name, tuple(entry.get("drop", ())), tuple(entry.get("unread", ())), rename)
+    config = tuple((entry.get("config") or {}).items())  # None: MONAI's command line took it away
+    return KeyMap(name, tuple(entry.get("drop", ())), tuple(entry.get("unread", ())), rename, config)

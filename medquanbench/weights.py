@@ -136,12 +136,14 @@ def load_into(
         key_maps: the config's ``key_maps``, see :mod:`medquanbench.key_maps`.
 
     Raises:
-        RequestError: they do not fit, hold NaN, infinity, or another kind of numbers, or differ under two names of one
-            tensor.
+        RequestError: they do not fit, hold NaN, infinity, or another kind of numbers, differ under two names of one
+            tensor, or are of a version that needs another config than the network was built from.
     """
-    fitted = fit(network, tensors, read_key_maps(key_maps))
+    maps = read_key_maps(key_maps)
+    fitted = fit(network, tensors, maps)
     if fitted.problem:
         raise RequestError(f"{source} does not fit the network: {fitted.problem}")
+    _refuse_unmet(fitted.loaded.key_map, maps, source)
     own, first = network.state_dict(keep_vars=True), {}
     with torch.no_grad():
         for name, value in fitted.tensors.items():
@@ -154,6 +156,17 @@ def load_into(
                     f"{source}: '{other}' and '{name}' are one tensor of the network, and hold different numbers"
                 )
             own[name].copy_(value)
+
+
+def _refuse_unmet(name: str, maps: tuple[KeyMap, ...], source: str) -> None:
+    """MONAI's own commands build the network before they see the file; ``open_bundle`` sets what is needed."""
+    needed = next((key_map.config for key_map in maps if key_map.name == name), ())
+    if needed:
+        words = " ".join(f"--{key} {value}" for key, value in needed)
+        raise RequestError(
+            f"{source} holds weights of the version {name}, which need another setting: {words} "
+            f"--key_maps#{name}#config None"
+        )
 
 
 def _wrong_numbers(value: torch.Tensor, own: torch.Tensor) -> str:

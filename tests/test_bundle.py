@@ -190,6 +190,13 @@ def test_a_shipped_variant_with_unknowns_says_where_they_stand(tmp_path):
         open_bundle("nnunet", variant=None, weights=file)
 
 
+def test_unknowns_are_said_before_weights_are_sought():
+    with pytest.raises(RequestError, match="abdomenatlas-small of stunet cannot be run: pools and spacing"):
+        open_bundle("stunet", variant="abdomenatlas-small")
+    with pytest.raises(RequestError, match="no weights 'base-btcv-phantom'.*docs/README.md says.*--weights"):
+        open_bundle("swinunetr", variant="base")
+
+
 def test_variants_are_listed_in_order(folder):
     assert variants(folder) == ("demo", "twin", "wide")
 

@@ -14,6 +14,7 @@ from medquanbench.bundle_config import window_of
 from medquanbench.dataset import open_card
 from medquanbench.infer import preprocess
 from medquanbench.values import RequestError
+from medquanbench.weights import load_into
 
 FOLDER = shelf.shelf(shelf.BUNDLES) / "medformer"
 PUBLISHED = ("acdc", "amos-ct", "amos-mr", "bcv", "kits", "lits")
@@ -159,11 +160,30 @@ def test_ct_and_mr_of_amos_must_be_told_apart(tmp_path):
 def test_what_old_checkpoints_have_too_many_is_dropped_by_name(variant, last, tmp_path):
     extra = f"up2.trans_blocks.blocks.{last}.attn.map_out.weight"
     old = shaped_like(variant) | {key: torch.zeros(1) for key in (*OLD_EXTRAS, extra)}
-    loaded = open_bundle(FOLDER, variant=variant, weights=saved(old, tmp_path / "w.pth")).loaded
+    bundle = open_bundle(FOLDER, variant=variant, weights=saved(old, tmp_path / "w.pth"))
+    loaded = bundle.loaded
     assert loaded.key_map == "before-2023-03-27" and set(loaded.dropped) == {*OLD_EXTRAS, extra}
+    assert json.loads(bundle.config)["network_def"]["conv_norm_eps"] == 1e-5
+    assert any("conv_norm_eps 1e-05 is set" in remark for remark in bundle.remarks)
     del old[extra]
     with pytest.raises(RequestError, match="up3.map_reduction.weight"):
         open_bundle(FOLDER, variant=variant, weights=saved(old, tmp_path / "less.pth"))
+
+
+def test_old_weights_never_meet_the_new_epsilon(tmp_path):
+    new = {key: torch.full(value.shape, 0.01) for key, value in shaped_like("demo").items()}
+    old = new | {key: torch.zeros(1) for key in (*OLD_EXTRAS, "up2.trans_blocks.blocks.0.attn.map_out.weight")}
+    assert open_bundle(FOLDER, weights=saved(new, tmp_path / "new.pth")).remarks == ()
+    opened = open_bundle(FOLDER, weights=saved(old, tmp_path / "old.pth"))
+    assert opened.network().inc.conv2.conv1.norm.eps == 1e-5
+    # MONAI's own command builds the network first: it is told what to add, and then goes on.
+    config = config_of("demo")
+    with pytest.raises(
+        RequestError, match=r"--network_def#conv_norm_eps 1e-05 --key_maps#before-2023-03-27#config None"
+    ):
+        load_into(build_network(config), old, "old.pth", config["key_maps"])
+    config["key_maps"]["before-2023-03-27"]["config"] = None
+    load_into(build_network(config), old, "old.pth", config["key_maps"])
 
 
 def test_half_a_checkpoint_is_refused(tmp_path):

@@ -3,11 +3,13 @@
 import json
 import shutil
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 from monai.bundle import verify_metadata, verify_net_in_out
 
 from medquanbench import shelf
+from medquanbench.bundle import variants
 
 SCHEMA = Path(__file__).parent / "meta_schema_20240725.json"
 
@@ -73,3 +75,34 @@ def test_a_bundle_has_its_licence_and_no_code(bundle):
     assert "Apache License" in (bundle / "LICENSE").read_text()
     assert (bundle / "LICENSE").read_bytes() == (Path(__file__).parents[2] / "LICENSE").read_bytes()
     assert not list(bundle.rglob("*.py"))
+
+
+def test_every_variant_and_set_has_the_format_that_its_config_gives(bundle):
+    script = run_path(str(Path(__file__).parents[2] / "scripts" / "bundle_metadata.py"))
+    # To mend: python scripts/bundle_metadata.py
+    assert (bundle / "configs/metadata.json").read_text(encoding="utf-8") == script["metadata_text"](bundle)
+    names = {key.removesuffix("_data_format") for key in metadata(bundle) if key.endswith("_data_format")}
+    sets = {file.stem for file in (bundle / "configs/weights").glob("*.json")}
+    assert names == {"network"} | sets | set(variants(bundle)) - {"demo"}
+
+
+def test_formats_by_hand():
+    brats = metadata(shelf.shelf(shelf.BUNDLES) / "segformer3d")["brats_data_format"]
+    assert brats["inputs"]["image"]["num_channels"] == 4 and brats["inputs"]["image"]["modality"] == "MR"
+    brain = metadata(shelf.shelf(shelf.BUNDLES) / "unest")["wholebrain_data_format"]
+    assert brain["outputs"]["pred"]["num_channels"] == 133 and brain["inputs"]["image"]["format"] == "magnitude"
+    bcv = metadata(shelf.shelf(shelf.BUNDLES) / "medformer")["bcv_data_format"]["inputs"]["image"]
+    assert bcv["value_range"] == [round((-958 - 82.92) / 136.97, 4), round((327 - 82.92) / 136.97, 4)]
+
+
+def test_verify_net_in_out_of_a_weights_set(bundle):
+    meta = metadata(bundle)
+    verify_net_in_out(
+        net_id="network_def",
+        meta_file=str(bundle / "configs/metadata.json"),
+        config_file=[
+            str(bundle / "configs" / name) for name in ("inference.json", "weights/demo-msd-hippocampus.json")
+        ],
+        device="cpu",
+        **{"_meta_#network_data_format": meta["demo-msd-hippocampus_data_format"]},
+    )

@@ -7,7 +7,9 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import torch
 from monai.bundle import run
+from monai.networks.nets import SwinUNETR
 
 from medquanbench import shelf, weights
 from medquanbench.bundle import (
@@ -44,6 +46,37 @@ def test_keys_and_shapes_are_those_of_the_official_network(name):
 def test_parameter_counts_of_swinunetr(variant, millions):
     network = empty_network(config_of("swinunetr", variant))
     assert round(sum(parameter.numel() for parameter in network.parameters()) / 1e6, 3) == millions
+
+
+@pytest.mark.parametrize("variant", ["tiny", "small", "base"])
+def test_a_swin_unetr_of_monai_1_5_has_a_twin_that_is_taken_only_where_it_is_asked_for(variant, tmp_path):
+    state = {
+        key: torch.zeros(()).expand(v.shape)
+        for key, v in empty_network(config_of("swinunetr", variant)).state_dict().items()
+    }
+    torch.save({"state_dict": state}, tmp_path / "w.pt")
+    found = open_bundle("swinunetr", variant=None, weights=tmp_path / "w.pt")
+    assert found.variant == variant and "MONAI before 1.5" in found.remarks[0]
+    asked = open_bundle("swinunetr", variant=f"{variant}-monai-1.5", weights=tmp_path / "w.pt")
+    assert asked.remarks == ("The patch merging is that of MONAI 1.5 and newer.",)
+    twin, published = config_of("swinunetr", f"{variant}-monai-1.5"), config_of("swinunetr", variant)
+    assert twin.pop("twin_of") == variant and twin["network_def"].pop("downsample") == "merging"
+    del published["network_def"]["downsample"], published["given_weights"], twin["given_weights"]
+    assert twin == published
+
+
+def test_the_twin_merges_as_todays_monai_does_and_the_published_variant_does_not():
+    x, answers = torch.randn(1, 1, 64, 64, 64, generator=torch.Generator().manual_seed(0)), {}
+    plain = {"spatial_dims": 3, "in_channels": 1, "out_channels": 14, "feature_size": 12, "norm_name": "instance"}
+    torch.manual_seed(0)
+    state = SwinUNETR(**plain).state_dict()
+    for name in ("tiny", "tiny-monai-1.5", None):
+        network = build_network(config_of("swinunetr", name)) if name else SwinUNETR(**plain)
+        network.load_state_dict(state)
+        with torch.no_grad():
+            answers[name] = network.eval()(x)
+    assert torch.equal(answers["tiny-monai-1.5"], answers[None])
+    assert not torch.allclose(answers["tiny"], answers[None], atol=1e-3)
 
 
 def test_nnunets_entries_and_distinct_tensors():
