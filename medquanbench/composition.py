@@ -5,7 +5,7 @@ The counting is in composition_count.py; nothing here loads torch, so that the r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -105,3 +105,8 @@ class Profile:
     variant: str
     note: str
     composition: Composition
+
+
+def by_size(profiles: Iterable[Profile]) -> list[Profile]:
+    """Bundle by bundle, the smaller networks first."""
+    return sorted(profiles, key=lambda one: (one.bundle, one.composition.total.parameters, one.variant))

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from medquanbench.composition import CONVOLUTIONS, Composition, Layer, Profile  # noqa: E402
+from medquanbench.composition import CONVOLUTIONS, Composition, Layer, Profile, by_size  # noqa: E402
 from medquanbench.report.composition_figure import COLOURS, composition_figure, group  # noqa: E402
 from medquanbench.report.composition_tables import (  # noqa: E402
     composition_csv,
@@ -40,7 +40,7 @@ def counted_anew() -> list[Profile]:
     from medquanbench import shelf
     from medquanbench.composition_bundle import profile, variants_of
 
-    return [profile(subject) for name in shelf.names(shelf.BUNDLES) for subject in variants_of(name)]
+    return by_size(profile(subject) for name in shelf.names(shelf.BUNDLES) for subject in variants_of(name))
 
 
 def read_counted() -> list[Profile]:

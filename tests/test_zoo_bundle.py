@@ -279,6 +279,16 @@ def test_other_weights_by_name_and_by_path(spleen, tmp_path):
     assert open_bundle(spleen).weights == "model_lowres.pt"
 
 
+def test_a_config_that_loads_from_elsewhere_means_its_own_file(spleen, tmp_path):
+    # "spleen_ct_more" begins as "spleen_ct" does, and lies outside of it.
+    elsewhere = tmp_path / f"{spleen.name}_more" / "model.pt"
+    elsewhere.parent.mkdir()
+    elsewhere.write_bytes((spleen / "models" / "model.pt").read_bytes())
+    file = spleen / "configs" / "inference.json"
+    file.write_text(file.read_text().replace("$@bundle_root + '/models/model.pt'", str(elsewhere)))
+    assert open_bundle(spleen).weights_file == spleen / "models" / "model.pt"
+
+
 def test_weights_that_fit_a_shipped_bundle_are_told_so(spleen):
     with pytest.raises(RequestError) as error:
         open_bundle(spleen, weights=shelf.shelf(shelf.BUNDLES) / "unetr" / "models" / "demo-btcv-phantom.safetensors")

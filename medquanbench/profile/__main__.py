@@ -77,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _compose(args: argparse.Namespace, progress: Progress) -> int:
+    from medquanbench.composition import by_size
     from medquanbench.composition_bundle import profile
     from medquanbench.report.composition_tables import composition_terminal
 
@@ -84,6 +85,7 @@ def _compose(args: argparse.Namespace, progress: Progress) -> int:
     for position, subject in enumerate(chosen, 1):
         progress.say(f"counting {subject.bundle} {subject.variant} ({position} of {len(chosen)})")
         profiles.append(profile(subject, tuple(args.window) if args.window else None))
+    profiles = by_size(profiles)
     progress.say("drawing")
     names = (Path(args.bundle).name, "" if args.variant == _ALL else args.variant)
     folder = Path(args.out) if args.out else Path("runs", "-".join(filter(None, ("composition", *names))))

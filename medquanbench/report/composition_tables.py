@@ -15,7 +15,8 @@ COLUMNS = (
 )  # fmt: skip
 CONVENTIONS = (
     "One forward pass of one window, counted as it runs. A multiply-add is one multiplication with its addition (two "
-    "FLOPs); padding and masked places count too. Norms and all else add none here, as in torch.utils.flop_counter.",
+    "FLOPs); padding and masked places count too. Norms and all else add none here, as in torch.utils.flop_counter. "
+    "Share: of all multiply-adds.",
     "Convolutions by kernel shape, in the order of the network's axes. An attention product multiplies two "
     "activations; a product with a weight is linear.",
     "Parameters count once, however many names they have. Never run: those that the forward pass does not read.",

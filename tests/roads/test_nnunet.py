@@ -14,7 +14,7 @@ from medquanbench.bundle import open_bundle
 from medquanbench.images import grid_of, same_grid
 from medquanbench.roads import ROADS
 from medquanbench.values import Recipe as Precision
-from medquanbench.values import RunError
+from medquanbench.values import RequestError, RunError
 from tests.trained_nnunet import PLAIN, RESIDUAL, Recipe, affine_of, predicted, write_image, write_model
 
 SPACING_MM = (1.0, 1.3, 3.0)  # of the images; the plans resample all three axes
@@ -135,6 +135,22 @@ def test_watchers_hear_every_voxel_once_on_the_grid_of_the_logits(tmp_path, read
     assert (seen == 1).all()
     cropped = sorted((30 - 3, 26 - 4, 14 - 2))
     assert sorted(grid.shape) == cropped
+
+
+def test_an_answer_on_another_grid_is_an_error(tmp_path, monkeypatch):
+    """As a reader or resampling of another nnunetv2 might give it: scoring must never see it."""
+    road = importlib.import_module("medquanbench.roads.nnunet")
+    bundle = open_bundle("nnunet", weights=write_model(tmp_path, Recipe(PLAIN)))
+    image = write_image(tmp_path / "image.nii.gz", GRIDS["RAS"])
+    whole = road.carry_back
+
+    def cut(plan, case, logits):
+        found = whole(plan, case, logits)
+        return replace(found, labels=found.labels[:-1])
+
+    monkeypatch.setattr(road, "carry_back", cut)
+    with pytest.raises(RequestError, match="carries the answer back to 29 x 26 x 14 voxels; .*image.nii.gz has 30 x"):
+        answer(bundle, image)
 
 
 @pytest.mark.parametrize("value", (1e6, torch.nan), ids=str)
