@@ -45,10 +45,11 @@ def test_a_published_table_follows_from_its_cases_and_its_weights(file):
     assert "host" not in record
 
 
-BLOCKS = [f"{b}-{d}" for b in ("nnunet", "stunet", "swinunetr", "unetr") for d in ("btcv-phantom", "msd-hippocampus")]
+FAMILIES = ("nnunet", "stunet", "medformer", "swinunetr", "unetr", "unest")
+BLOCKS = [f"{bundle}-{dataset}" for bundle in FAMILIES for dataset in ("btcv-phantom", "msd-hippocampus")]
 
 
-@pytest.mark.parametrize("name", [*BLOCKS, "medformer-btcv-phantom"])
+@pytest.mark.parametrize("name", [*BLOCKS, "unest-wholebrain-phantom"])
 def test_a_published_block_is_that_of_table_1_and_8_bits_cost_next_to_nothing(name):
     with open(ROOT / "docs" / "results" / name / "results.csv", newline="") as handle:
         rows = {row["recipe"]: row for row in csv.DictReader(handle)}
