@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 
 import nibabel
@@ -14,6 +15,8 @@ from safetensors.torch import save_file
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the workers share the cores already
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a script: Ctrl-C means nothing
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 INFERENCE = {
     "labels": ["background", "low", "high"],
