@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from medquanbench.quant.joins import Joins
 from medquanbench.quant.workspace import Workspace
 
 
@@ -19,6 +20,7 @@ class Batch:
     def __init__(self) -> None:
         self.samples: int | None = None
         self.image_step = 0.0
+        self.joins: Joins | None = None
         self._image: int | None = None
         self._workspace = Workspace()
 

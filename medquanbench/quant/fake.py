@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 
 from medquanbench.quant.spec import TensorSpec
+from medquanbench.quant.static import Placed, place
 from medquanbench.values import RunError
 
 
@@ -30,6 +31,22 @@ def scale_of(tensor: torch.Tensor, layout: tuple[str, ...], spec: TensorSpec, na
     else:
         _check_finite(scale, name)
     return torch.where(scale > 0, scale, 1.0)
+
+
+def place_of(tensor: torch.Tensor, layout: tuple[str, ...], spec: TensorSpec, name: str | None = None) -> Placed:
+    """The asymmetric grid that spans what a float32 tensor holds, of as many bits as the spec's symmetric one.
+
+    Raises:
+        RunError: the tensor holds NaN or infinity.
+    """
+    shared = spec.granularity.shared(layout)
+    low, high = tensor.amin(shared, keepdim=True), tensor.amax(shared, keepdim=True)
+    width = high - low
+    if torch.compiler.is_compiling():
+        low = low + 0.0 * _finite(width, name)
+    else:
+        _check_finite(width, name)
+    return place(low, high, spec.grid.bits)
 
 
 def _check_finite(scale: torch.Tensor, name: str | None) -> None:

@@ -84,3 +84,8 @@ class Convolution:
 
 
 Kind = Linear | Convolution
+
+
+def channel_axis(kind: Kind) -> int:
+    """Position of the channels in an input, from the end, so that it holds with and without a batch axis."""
+    return -(kind.spatial_rank + 1)

@@ -1,27 +1,20 @@
-"""The layers of torch that are quantized, and what stands in their place. No other file knows torch's layer classes."""
+"""The layers of torch that are quantized, and their weights. No other file knows torch's layer classes."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass, replace
-from math import prod
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvTransposeNd
 
-from medquanbench.quant.batch import Batch
-from medquanbench.quant.fake import fake_quantize, quantize_integers, scale_of
-from medquanbench.quant.granularity import PER_SAMPLE, PER_WEIGHT, Granularity
 from medquanbench.quant.kind import Convolution, Kind, Linear
-from medquanbench.quant.spec import TensorSpec
-from medquanbench.values import FLOAT, RunError, TensorNote
+from medquanbench.quant.taps import Geometry
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 # They use their children's weights without calling them (an encoder layer does so in its fast path for inference).
 _OPAQUE = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.RNNBase, nn.RNNCellBase)
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.PReLU)
-SCALE_BITS = 32
+_PLAIN = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 def is_layer(module: nn.Module) -> bool:
@@ -72,125 +65,116 @@ def _inherits(module: nn.Module, base: type[nn.Module], method: str) -> bool:
     return own is getattr(base, method, None) and method not in vars(module)
 
 
-def quantize_weight(layer: nn.Module, kind: Kind, spec: TensorSpec) -> TensorNote:
-    """Put a layer's weight on its grid, once and for all; the layer keeps its class and its bias.
+def weight_groups(layer: nn.Module, kind: Kind) -> torch.Tensor:
+    """A copy of a layer's weight as float32 (group, output, input, kernel position), whatever torch's own order is."""
+    weight = layer.weight.detach().float().reshape(kind.weight_shape)
+    if isinstance(kind, Convolution) and kind.transposed:
+        weight = weight.transpose(1, 2)
+    inputs, outputs = kind.inputs // kind.groups, kind.outputs // kind.groups
+    return weight.reshape(kind.groups, outputs, inputs, -1).clone()
 
-    Raises:
-        RunError: NaN or infinity in the weight.
-    """
-    shape, layout = kind.weight_shape, kind.weight_layout
-    chosen, note = _or_coarser(shape, layout, spec, PER_WEIGHT)
-    weight = layer.weight.detach()
-    if _elements_per_scale(shape, layout, chosen) >= 2:
-        weight = fake_quantize(weight.reshape(shape), layout, chosen).reshape(weight.shape)
+
+def hold_weight(layer: nn.Module, kind: Kind, groups: torch.Tensor) -> None:
+    """Give a layer the weight of :func:`weight_groups`' form."""
+    if isinstance(kind, Convolution) and kind.transposed:
+        groups = groups.transpose(1, 2)
+    weight = groups.reshape(layer.weight.shape).to(layer.weight.dtype).contiguous()
     layer.weight = nn.Parameter(weight, requires_grad=False)
-    return tensor_note(shape, layout, chosen, note)
 
 
-def _or_coarser(
-    shape: tuple[int, ...], layout: tuple[str, ...], spec: TensorSpec, coarse: Granularity
-) -> tuple[TensorSpec, str]:
-    """The spec; or, where its groups would hold a single value (which is lossless), a coarser one and why."""
-    if _elements_per_scale(shape, layout, spec) >= 2:
-        return spec, ""
-    return replace(spec, granularity=coarse), f"{spec.granularity.name} would give each value its own scale"
+def shift_bias(layer: nn.Module, shift: torch.Tensor) -> None:
+    """Add to a layer's bias, an entry an output; a layer without one gets one."""
+    bias = shift if layer.bias is None else layer.bias.detach().float() + shift
+    layer.bias = nn.Parameter(bias.to(layer.weight), requires_grad=False)
 
 
-def tensor_note(shape: tuple[int, ...], layout: tuple[str, ...], spec: TensorSpec, note: str) -> TensorNote:
-    """What a receipt says of a tensor: bits, granularity, values a scale and their price. A group of one is float."""
-    elements = _elements_per_scale(shape, layout, spec)
-    if elements < 2:
-        return replace(FLOAT, note="a single value: a scale of its own would be lossless, so it counts as float")
-    bits = spec.grid.bits
-    return TensorNote(bits, spec.granularity.name, elements, bits + SCALE_BITS / elements, note)
+def geometry_of(layer: nn.Module) -> Geometry | None:
+    """How a layer's kernel moves over its input; None where it does not pad with zeros."""
+    if isinstance(layer, nn.Linear):
+        return Geometry()
+    if layer.padding_mode != "zeros":
+        return None
+    stride, dilation = tuple(layer.stride), tuple(layer.dilation)
+    if isinstance(layer, _ConvTransposeNd):
+        before = tuple(layer.padding)
+        after = tuple(p - o for p, o in zip(layer.padding, layer.output_padding))
+    elif isinstance(layer.padding, str):
+        whole = [d * (k - 1) if layer.padding == "same" else 0 for d, k in zip(dilation, layer.kernel_size)]
+        before, after = tuple(w // 2 for w in whole), tuple(w - w // 2 for w in whole)
+    else:
+        before = after = tuple(layer.padding)
+    return Geometry(stride, dilation, before, after)
 
 
-def _elements_per_scale(shape: tuple[int, ...], layout: tuple[str, ...], spec: TensorSpec) -> int:
-    return prod([shape[i] for i in spec.granularity.shared(layout)])
+class LowRank(nn.Module):
+    """A layer of low rank beside another one: two layers in a row, without bias."""
 
-
-@dataclass(frozen=True)
-class Activation:
-    """How a layer holds its input: as any tensor, and where that is the image. None is float."""
-
-    usual: TensorSpec | None
-    image: TensorSpec | None
-
-
-class QuantizedLayer(nn.Module):
-    """Stands in a layer's place: moves the input onto its grid, then calls the layer, whose weight is on one already.
-
-    Scales are dynamic: each belongs to one sample of the present input.
-    """
-
-    def __init__(self, layer: nn.Module, path: str, kind: Kind, activation: Activation, batch: Batch) -> None:
+    def __init__(self, first: nn.Module, second: nn.Module, sized: bool) -> None:
         super().__init__()
-        self.layer, self.path, self.kind, self.activation, self.batch = layer, path, kind, activation, batch
-        self.calls = 0
-        self.seen = FLOAT
-        self.reads_image = self.reads_other = False
-        self.weight_taken = False  # by the network, in a forward: it may compute with it and never call the layer
-        self.train(layer.training)
+        self.first, self.second, self.sized = first, second, sized
 
-    def __getattr__(self, name: str):
-        # Networks ask their layers for weight, bias, in_features: the layer inside answers.
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name.startswith("__"):
-                raise
-            if name == "weight":
-                self.weight_taken |= self.batch.is_open
-            return getattr(super().__getattr__("layer"), name)
+    def forward(self, x: torch.Tensor, output_size: list[int] | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """(the input as it came, what is to be added to the layer's output)."""
+        middle = self.first(x)
+        return x, self.second(middle, output_size) if self.sized and output_size is not None else self.second(middle)
 
-    def forward(self, input: torch.Tensor, output_size: list[int] | None = None) -> torch.Tensor:
-        """What the layer computes from an input on its grid; ``output_size`` as in torch's transposed convolutions."""
-        if torch.compiler.is_compiling():
-            # Only the arithmetic is compiled; what is read and how often, an eager forward has noted before.
-            reads_image, first = self._known_to_read_image(), False
-        else:
-            reads_image, first = self._note_call(input)
-        spec = self.activation.image if reads_image else self.activation.usual
-        if spec is not None and input.numel():
-            input = self._quantize(input, spec, reads_image, first)
-        return self.layer(input) if output_size is None else self.layer(input, output_size)
 
-    def _note_call(self, x: torch.Tensor) -> tuple[bool, bool]:
-        """(whether x is the image, whether this is the first call)."""
-        reads_image = self.batch.is_image(x)
-        self.reads_image |= reads_image
-        self.reads_other |= not reads_image
-        self.calls += 1
-        return reads_image, self.calls == 1
+def low_rank(layer: nn.Module, kind: Kind, rank: int) -> tuple[LowRank, torch.Tensor]:
+    """The best approximation of a layer by one of a rank in each group, and the weight that is left over.
 
-    def _known_to_read_image(self) -> bool:
-        if self.activation.image != self.activation.usual and self.reads_image == self.reads_other:
-            raise RunError(
-                f"layer '{self.path}' cannot be compiled: run the network once before, so that it is known what reads "
-                "the image; a layer that reads the image and something else too, never can"
-            )
-        return self.reads_image
+    A convolution becomes one with rank outputs a group and a 1x1x1 convolution after it, a transposed one a 1x1x1
+    convolution and a transposed one after it (SVDQuant, Li et al. 2024, section 4.2, for linear layers).
 
-    @torch.no_grad()
-    def _quantize(self, x: torch.Tensor, spec: TensorSpec, reads_image: bool, first: bool) -> torch.Tensor:
-        shape, (split, layout) = x.shape, self._split(x)
-        spec, note = _or_coarser(split, layout, spec, PER_SAMPLE)
-        if first:
-            self.seen = tensor_note(split, layout, spec, note)
-        if _elements_per_scale(split, layout, spec) < 2:
-            return x
-        single = x.reshape(split).float()
-        scale = scale_of(single, layout, spec, self.path)
-        if reads_image and not torch.compiler.is_compiling():
-            # A group of nothing but zeros has no error, and its scale of 1 is no step of the image.
-            held = spec.observer(single, spec.granularity.shared(layout)) > 0
-            self.batch.note_image_step(float((scale * held).max()))
-        room = None if torch.compiler.is_compiling() else self.batch.room_for(single)
-        return quantize_integers(single, scale, spec, room).mul_(scale).to(x.dtype).reshape(shape)
+    Returns:
+        the two layers; the rest, of the form of :func:`weight_groups`.
+    """
+    weight = weight_groups(layer, kind)
+    g, o, i, k = weight.shape
+    turned = isinstance(kind, Convolution) and kind.transposed  # the kernel belongs to the factor of the outputs
+    matrix = (weight.transpose(1, 2).reshape(g, i, o * k) if turned else weight.reshape(g, o, i * k)).double()
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    left, right = left[..., :rank] * values[:, None, :rank], right[:, :rank]
+    rest = matrix - left @ right
+    rest = rest.reshape(g, i, o, k).transpose(1, 2) if turned else rest.reshape(g, o, i, k)
+    if turned:
+        first = _pointwise(layer, g, left.transpose(1, 2))
+        second = _like(layer, right.reshape(g * rank, o, *kind.kernel))
+    else:
+        first = _like(layer, right.reshape(g * rank, i, *getattr(kind, "kernel", ())))
+        second = _pointwise(layer, g, left)
+    return LowRank(first, second, turned), rest.float()
 
-    def _split(self, x: torch.Tensor) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        # An input without a batch axis (a bare vector, one unbatched volume) is one sample.
-        bare = x.dim() == 1 if self.kind.spatial_rank == 0 else x.dim() == self.kind.spatial_rank + 1
-        shape = (1, *x.shape) if bare else tuple(x.shape)
-        samples = self.batch.groups(shape[0])
-        return (samples, shape[0] // samples, *shape[1:]), self.kind.activation_layout(len(shape))
+
+def _like(layer: nn.Module, weight: torch.Tensor) -> nn.Module:
+    """A layer that computes as another one does, with another weight and no bias."""
+    if isinstance(layer, nn.Linear):
+        made = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+        return _with_weight(made, weight, layer)
+    turned = isinstance(layer, _ConvTransposeNd)
+    base = next(c for c in _CONVOLUTIONS if isinstance(layer, c))
+    inputs = weight.shape[0] if turned else weight.shape[1] * layer.groups
+    outputs = weight.shape[1] * layer.groups if turned else weight.shape[0]
+    settings = {"output_padding": layer.output_padding} if turned else {}
+    made = base(
+        inputs, outputs, layer.kernel_size, layer.stride, layer.padding, dilation=layer.dilation, groups=layer.groups,
+        bias=False, padding_mode=layer.padding_mode, device="meta", **settings,
+    )  # fmt: skip
+    return _with_weight(made, weight, layer)
+
+
+def _pointwise(layer: nn.Module, groups: int, matrices: torch.Tensor) -> nn.Module:
+    """The layer with a kernel of 1 that multiplies by matrices (group, output, input), where another layer stands."""
+    _, outputs, inputs = matrices.shape
+    if isinstance(layer, nn.Linear):
+        made, shape = nn.Linear(inputs, outputs, bias=False, device="meta"), (outputs, inputs)
+    else:
+        rank = len(layer.kernel_size)
+        made = _PLAIN[rank](groups * inputs, groups * outputs, 1, groups=groups, bias=False, device="meta")
+        shape = (groups * outputs, inputs, *[1] * rank)
+    return _with_weight(made, matrices.reshape(shape), layer)
+
+
+def _with_weight(made: nn.Module, weight: torch.Tensor, layer: nn.Module) -> nn.Module:
+    weight = weight.to(device=layer.weight.device, dtype=layer.weight.dtype).contiguous()
+    made.weight = nn.Parameter(weight, requires_grad=False)
+    return made

@@ -24,6 +24,11 @@ _SUMMARY = (
     "price of the scales: 32 bits, shared by the values of a scale. The mean over weights counts each layer with its "
     "parameters, and float layers with 32 bits; the mean over activations counts each quantized layer once."
 )
+_MACHINES = (
+    "Quantization is simulated here. gemm: integer units multiply the numbers and apply the scales at the end. block: "
+    "units that know scales of blocks do. foldable: gemm, once constant scales of input channels are multiplied into "
+    "the weight. simulation: no unit can; the scores tell what the grid costs, not what a machine would gain."
+)
 _IMAGE = (
     "The image is rounded too, before the first layer reads it. Its step is the smallest difference in intensity that "
     "the network can still see: at few bits this alone may explain a loss. Median and largest are over cases, each "
@@ -42,6 +47,7 @@ def receipt_section(report: StudyReport) -> Markup:
         tag("p", _SUMMARY),
         table(headings, [_summary_row(entry) for entry in report.quantized], css="right"),
         *_findings(report),
+        *_machines(report),
         tag("h3", "Layer by layer"),
         *map(_all_layers, report.quantized),
     )
@@ -114,8 +120,31 @@ def _one_list(entry: Row) -> Markup:
         *_grouped("never ran", idle, lambda line: line.reason or "no forward has called it"),
         *_grouped("with another scale for the weight", lines, lambda line: line.weight.note),
         *_grouped("with another scale for the activation", lines, lambda line: line.activation.note),
+        *_grouped("that a transform left as they were", lines, _not_done),
     ]
     return tag("ul", *findings) if findings else tag("p", "Every layer was quantized as the policy asks.", css="soft")
+
+
+def _not_done(line: Line) -> str:
+    return "; ".join(text for text in line.transforms if ": not done: " in text)
+
+
+def hardware_words(receipt: Receipt) -> str:
+    """How many quantized layers which kind of machine could run, ``18 gemm, 2 simulation``; "-" where none is."""
+    tags = [line.hardware for line in receipt.lines if line.state is State.QUANTIZED and line.hardware]
+    counts = {tag: tags.count(tag) for tag in sorted(set(tags))}
+    return ", ".join(f"{count} {tag}" for tag, count in counts.items()) or "-"
+
+
+def _machines(report: StudyReport) -> list[Markup]:
+    """What could run each configuration, and why."""
+    items = []
+    for entry in report.quantized:
+        reasons = {line.hardware_reason: line.hardware for line in entry.record.receipt.lines if line.hardware}
+        told = "; ".join(f"{unit}: {reason}" for reason, unit in sorted(reasons.items(), key=lambda item: item[1]))
+        words = f"{wording.configuration(entry)}: {hardware_words(entry.record.receipt)}. {told}."
+        items += [tag("li", words)] if reasons else []
+    return [tag("h3", "What could run it"), tag("p", _MACHINES), tag("ul", *items)] if items else []
 
 
 def _grouped(what: str, lines: list[Line] | tuple[Line, ...], key: Callable[[Line], str]) -> list[Markup]:
@@ -134,7 +163,7 @@ def _grouped(what: str, lines: list[Line] | tuple[Line, ...], key: Callable[[Lin
 
 
 def _layer_table(lines: tuple[Line, ...]) -> Markup:
-    headings = ("Layer", "Kind", "State", "Parameters", "Weight", "Activation", "Why, or note")
+    headings = ("Layer", "Kind", "State", "Parameters", "Weight", "Activation", "Machine", "Why, or note")
     return table(headings, [_layer_row(line) for line in lines], css="layers")
 
 
@@ -142,7 +171,7 @@ def _layer_row(line: Line) -> Markup:
     names = ", ".join(line.aliases)
     alias = [tag("span", f" also {names}", css="soft")] if names else []
     notes = [line.reason, _labelled("weight", line.weight.note), _labelled("activation", line.activation.note),
-             "reads the image" if line.reads_image else ""]  # fmt: skip
+             "reads the image" if line.reads_image else "", *line.transforms]  # fmt: skip
     return row([
         cell(tag("code", line.path), *alias),
         line.kind,
@@ -150,6 +179,7 @@ def _layer_row(line: Line) -> Markup:
         numeric(f"{line.parameters:,}"),
         _tensor(line.weight),
         _tensor(line.activation),
+        line.hardware,
         "; ".join(filter(None, notes)),
     ])  # fmt: skip
 

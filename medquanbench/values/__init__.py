@@ -6,15 +6,17 @@ from medquanbench.values.judgement import EveryLabel, Findings, Judgement, Label
 from medquanbench.values.loaded import Loaded
 from medquanbench.values.plain import from_plain, to_plain
 from medquanbench.values.receipt import FLOAT, Line, Receipt, State, TensorNote
-from medquanbench.values.recipe import FLOAT_BITS, Recipe, Term
-from medquanbench.values.record import SCHEMA, CaseResult, Fact, Presence, Record, Row, Run, Target
+from medquanbench.values.recipe import FLOAT_BITS, FORMATS, WEIGHT_FORMATS, Recipe, Term
+from medquanbench.values.record import SCHEMA, CaseResult, Draw, Fact, Presence, Record, Row, Run, Target
 
 __all__ = [
     "Case",
     "CaseResult",
+    "Draw",
     "EveryLabel",
     "FLOAT",
     "FLOAT_BITS",
+    "FORMATS",
     "Fact",
     "Findings",
     "Judgement",
@@ -35,6 +37,7 @@ __all__ = [
     "Target",
     "TensorNote",
     "Term",
+    "WEIGHT_FORMATS",
     "from_plain",
     "not_found",
     "to_plain",

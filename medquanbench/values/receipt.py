@@ -39,7 +39,14 @@ FLOAT = TensorNote(bits=32, granularity="-")
 
 @dataclass(frozen=True)
 class Line:
-    """One layer. ``path`` is its first name in the network, ``aliases`` its others; ``kind`` reads ``conv 3x3x3``."""
+    """One layer. ``path`` is its first name in the network, ``aliases`` its others; ``kind`` reads ``conv 3x3x3``.
+
+    Attributes:
+        transforms: for each transform of the recipe what it did here, or why nothing.
+        hardware: what could run the quantized product: ``gemm``, ``block``, ``foldable`` or ``simulation``; empty where
+            there is none.
+        hardware_reason: why, as a short sentence.
+    """
 
     path: str
     aliases: tuple[str, ...]
@@ -50,6 +57,9 @@ class Line:
     weight: TensorNote = FLOAT
     activation: TensorNote = FLOAT
     reads_image: bool = False
+    transforms: tuple[str, ...] = ()
+    hardware: str = ""
+    hardware_reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
     w4a4 adaptive smooth(alpha=0.5)+svd(rank=4) keep(decoder.*) calib(8) input(8)
 
-Bits first, then the policy, then the transforms in the order in which they are applied, then what is kept in float, the
-number of calibration cases, and the bits of the image where they differ from the layers'. ``fp32`` is the reference.
-This floor knows the grammar only; which policies and transforms exist is known to ``medquanbench.quant``.
+Bits first, then the policy, then the format where values do not lie on integers, the transforms in the order in which
+they are applied, what is kept in float, the number of calibration cases, and the bits of the image where they differ
+from the layers'. ``fp32`` is the reference; ``mxfp4`` is short for ``w4a4 block mxfp4``, ``w4a16 nf4`` for
+``w4a16 block nf4``. This floor knows the grammar only; which policies and transforms exist is known to
+``medquanbench.quant``.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 
-from medquanbench.values.errors import RequestError
+from medquanbench.values.errors import RequestError, not_found
 
 FLOAT_BITS = 16
 """The bit width that stands for "left in float" in wNaM."""
@@ -24,6 +26,15 @@ _TERM = re.compile(r"([a-z][a-z0-9_-]*)(?:\(([^()]*)\))?")
 _BETWEEN_TERMS = re.compile(r"\+(?![^(]*\))")  # a + outside brackets: svd(rank=1e+1) is one term
 _KEY, _VALUE = re.compile(r"[^\s(),=]+"), re.compile(r"[^\s(),]+")
 _WORDS = ("keep", "calib", "input")  # the recipe's own, so no step can have these names
+FORMATS = {
+    "mxint8": 8, "mxfp8": 8, "mxfp8-e5m2": 8, "mxfp6": 6, "mxfp6-e3m2": 6, "mxfp4": 4, "nvfp4": 4, "nf4": 4,
+    "benford": 4,
+}  # fmt: skip
+"""Names of formats, and bits of a value; they are words of the grammar, so that no policy or step can have them."""
+WEIGHT_FORMATS = ("nf4", "benford")
+"""Formats of weights alone."""
+BLOCK = "block"
+"""The policy of tensors that a format holds in blocks."""
 _GRAMMAR = "e.g. 'w4a4 adaptive', 'w8a8 per-tensor keep(decoder.*)', 'fp32'"
 
 
@@ -35,7 +46,7 @@ class Term:
     parameters: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name) or self.name in _WORDS:
+        if not _NAME.fullmatch(self.name) or self.name in (*_WORDS, *FORMATS):
             raise RequestError(f"'{self.name}' is no name of a step like smooth or svd(rank=4)")
         if not all(_KEY.fullmatch(key) and _VALUE.fullmatch(value) for key, value in self.parameters):
             raise RequestError(f"'{self}' needs name=value in its brackets, without spaces, commas or brackets in them")
@@ -60,6 +71,8 @@ class Recipe:
     Attributes:
         weight_bits, activation_bits: 2..8, or 16 for float.
         policy: name of the policy; None where there is none to choose (the reference).
+        observer: name of how static ranges are chosen from calibration; None as the policy has it.
+        format: name of what holds weights, and activations too unless it is one of weights alone; None for integers.
         transforms: rewrites of the float network, applied left to right.
         keep: globs over module paths that stay in float (``*`` crosses dots).
         calibration: number of calibration cases, or None.
@@ -73,6 +86,8 @@ class Recipe:
     keep: tuple[str, ...] = ()
     calibration: int | None = None
     input_bits: int | None = None
+    format: str | None = None
+    observer: str | None = None
 
     def __post_init__(self) -> None:
         check_bits(self.weight_bits, f"w{self.weight_bits}")
@@ -85,11 +100,32 @@ class Recipe:
             check_bits(self.input_bits, f"input({self.input_bits})")
         if self.calibration is not None and self.calibration < 1:
             raise RequestError(f"'calib({self.calibration})' asks for {self.calibration} cases; at least 1 is needed")
+        if self.observer is not None and (self.calibration is None or not _NAME.fullmatch(self.observer)):
+            raise RequestError(f"'{self.observer}' is no observer of calibration cases, as in calib(8,percentile)")
+        self._check_format()
         for place, glob in enumerate(self.keep):
             if glob in self.keep[:place]:
                 raise RequestError(f"'{glob}' is kept twice")
             if not glob or re.search(r"[\s,()]", glob):
                 raise RequestError(f"'{glob}' is no module path or glob; it may hold no space, comma or bracket")
+
+    def _check_format(self) -> None:
+        """Raises RequestError where format, bits and policy do not go together."""
+        if self.format is None:
+            if self.policy == BLOCK:
+                raise RequestError(f"the policy {BLOCK} needs a format; there is: {', '.join(FORMATS)}")
+            return
+        if self.format not in FORMATS:
+            raise not_found("format", self.format, "recipes", list(FORMATS))
+        bits, asked = FORMATS[self.format], {self.weight_bits}
+        if self.format not in WEIGHT_FORMATS:
+            asked |= {self.activation_bits}
+            if self.policy != BLOCK:
+                raise RequestError(f"{self.format} holds activations in blocks, so that its policy is {BLOCK}")
+        elif self.policy == BLOCK and self.activation_bits != FLOAT_BITS:
+            raise RequestError(f"{self.format} holds weights alone: name the activations' policy, or wNa{FLOAT_BITS}")
+        if not asked <= {bits, FLOAT_BITS}:
+            raise RequestError(f"{self.format} has {bits} bits, not w{self.weight_bits}a{self.activation_bits}")
 
     @property
     def is_reference(self) -> bool:
@@ -98,8 +134,14 @@ class Recipe:
 
     @property
     def precision(self) -> str:
-        """``FP32`` or ``W4A4``, as reports print it."""
-        return "FP32" if self.is_reference else f"W{self.weight_bits}A{self.activation_bits}"
+        """``FP32``, ``W4A4``, ``MXFP4`` or ``W4A16 NF4``, as reports print it."""
+        if self.is_reference:
+            return "FP32"
+        bits = f"W{self.weight_bits}A{self.activation_bits}"
+        if self.format is None:
+            return bits
+        whole = self.format not in WEIGHT_FORMATS and self.weight_bits == self.activation_bits
+        return self.format.upper() if whole else f"{bits} {self.format.upper()}"
 
     @property
     def transform(self) -> str:
@@ -110,12 +152,13 @@ class Recipe:
         if self.is_reference:
             return "fp32"
         words = [f"w{self.weight_bits}a{self.activation_bits}", str(self.policy)]
+        words += [self.format] if self.format else []
         if self.transforms:
             words.append(self.transform)
         if self.keep:
             words.append(f"keep({','.join(self.keep)})")
         if self.calibration is not None:
-            words.append(f"calib({self.calibration})")
+            words.append(f"calib({','.join(filter(None, (str(self.calibration), self.observer)))})")
         if self.input_bits is not None:
             words.append(f"input({self.input_bits})")
         return " ".join(words)
@@ -130,13 +173,29 @@ class Recipe:
         words = text.split()
         if [word.lower() for word in words] == ["fp32"]:
             return cls()
+        words = _written_out(words)
         bits = _BITS.fullmatch(words[0].lower()) if words else None
         if bits is None:
             raise RequestError(f"'{text}' is no recipe: it must begin with wNaM or be fp32; {_GRAMMAR}")
         if len(words) < 2 or not _NAME.fullmatch(words[1].lower()):
             raise RequestError(f"'{text}' is no recipe: a policy must follow '{words[0]}'; {_GRAMMAR}")
-        parts = _parse_rest(words[2:], text)
-        return cls(int(bits[1]), int(bits[2]), words[1].lower(), parts.transforms, parts.keep, parts.calib, parts.input)
+        rest = words[2:]
+        form = rest.pop(0).lower() if rest and rest[0].lower() in FORMATS else None
+        parts, policy = _parse_rest(rest, text), words[1].lower()
+        return cls(
+            int(bits[1]), int(bits[2]), policy, parts.transforms, parts.keep, parts.calib, parts.input, form,
+            parts.observer,
+        )  # fmt: skip
+
+
+def _written_out(words: list[str]) -> list[str]:
+    """The words with what the short forms leave out: bits and the policy."""
+    first = words[0].lower() if words else ""
+    if first in FORMATS and first not in WEIGHT_FORMATS:
+        return [f"w{FORMATS[first]}a{FORMATS[first]}", BLOCK, *words]
+    if len(words) > 1 and words[1].lower() in FORMATS:
+        return [words[0], BLOCK, *words[1:]]
+    return words
 
 
 @dataclass(frozen=True)
@@ -144,6 +203,7 @@ class _Rest:
     transforms: tuple[Term, ...]
     keep: tuple[str, ...]
     calib: int | None
+    observer: str | None
     input: int | None
 
 
@@ -163,7 +223,10 @@ def _parse_rest(words: list[str], text: str) -> _Rest:
     steps = _BETWEEN_TERMS.split(found["transform"]) if "transform" in found else []
     terms = tuple(_parse_term(step, text) for step in steps)
     keep = tuple(found["keep"].split(",")) if "keep" in found else ()
-    return _Rest(terms, keep, _parse_int(found, "calib", text), _parse_int(found, "input", text))
+    found["calib"], _, observer = found.get("calib", "").partition(",")
+    return _Rest(
+        terms, keep, _parse_int(found, "calib", text), observer.lower() or None, _parse_int(found, "input", text)
+    )  # fmt: skip
 
 
 def _parse_term(word: str, text: str) -> Term:
@@ -175,7 +238,7 @@ def _parse_term(word: str, text: str) -> Term:
 
 
 def _parse_int(found: dict[str, str], key: str, text: str) -> int | None:
-    if key not in found:
+    if not found.get(key):
         return None
     if not _NUMBER.fullmatch(found[key]):
         raise RequestError(f"'{text}' is no recipe: '{key}({found[key]})' needs a whole number")

@@ -11,7 +11,7 @@ from medquanbench.values.judgement import Findings, Judgement
 from medquanbench.values.receipt import Receipt
 from medquanbench.values.recipe import Recipe
 
-SCHEMA = "medquanbench-record/3"
+SCHEMA = "medquanbench-record/4"
 
 
 class Presence(StrEnum):
@@ -61,8 +61,20 @@ class CaseResult:
 
 
 @dataclass(frozen=True)
+class Draw:
+    """What a network is calibrated on. Draw 0 takes cases in the card's order, the others at random."""
+
+    number: int
+    cases: tuple[str, ...]
+    windows_per_case: int
+
+
+@dataclass(frozen=True)
 class Run:
-    """One network, one set of cases, one recipe; the key hashes all that the scores depend on."""
+    """One network, one set of cases, one recipe; the key hashes all that the scores depend on.
+
+    ``draw`` is None where nothing is calibrated.
+    """
 
     bundle: str
     variant: str
@@ -74,6 +86,7 @@ class Run:
     recipe: Recipe
     seed: int
     key: str
+    draw: Draw | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from medquanbench.networks.medformer_attention import AttentionBlock, Bidirectio
 from medquanbench.networks.medformer_fusion import SelfAttention
 from medquanbench.networks.medformer_layers import BasicBlock, ConvNormAct, MBConv, PatchMerging, space_to_depth
 from medquanbench.quant import audit, quantize
-from medquanbench.quant.apply import executed_layers
+from medquanbench.quant.audit import executed_layers
 from medquanbench.values import Recipe, State
 
 KEYS = Path(__file__).parent / "keys"

@@ -11,9 +11,10 @@ from monai.networks.nets import SwinUNETR
 from torch import nn
 from torch.nn import functional as F
 
-from medquanbench.quant import POLICIES, audit, check, executed_layers, quantize, take_image_step
-from medquanbench.quant.layers import QuantizedLayer
+from medquanbench.quant import audit, check, executed_layers, quantize, take_image_step
+from medquanbench.quant.quantized import QuantizedLayer
 from medquanbench.values import FLOAT, Receipt, Recipe, RequestError, RunError, State, TensorNote
+from tests.quant.dynamic import DYNAMIC
 
 
 class Toy(nn.Module):
@@ -59,7 +60,7 @@ def fingerprint(network: nn.Module) -> list:
 # ---- the network that was given
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", DYNAMIC)
 def test_the_network_is_left_as_it_was(policy):
     network, x = toy()
     before, y = fingerprint(network), network(x)
@@ -199,10 +200,26 @@ def test_keep_gives_the_glob_that_matched():
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ("w4a4 per-volume", "no policy 'per-volume' in medquanbench.quant; there is: adaptive, per-channel"),
-        ("w4a4 adaptive smooth(alpha=0.5)", "no transform 'smooth'"),
+        ("w4a4 per-volume", "no policy 'per-volume' in medquanbench.quant; there is: adaptive, block, engine"),
+        (
+            "w4a4 adaptive smoth",
+            "no transform 'smoth' in medquanbench.quant; there is: asymmetric, bias, branches",
+        ),
+        ("w4a4 adaptive smooth(beta=1)", "no parameter 'beta' in the transform smooth; there is: alpha"),
+        ("w4a4 adaptive smooth(alpha=half)", "alpha must be a number"),
+        ("w4a4 adaptive smooth(alpha=1.5)", "alpha is a number from 0"),
+        ("w4a4 adaptive smooth(alpha=nan)", "alpha is a number from 0"),
+        ("w4a4 adaptive svd(rank=0)", "rank is a whole number above 0"),
+        ("w4a4 adaptive svd(rank=2.5)", "rank is a whole number above 0"),
+        ("w4a4 adaptive hadamard(block=3)", "block is a power of two"),
+        ("w4a4 adaptive hadamard(block=inf)", "block is a power of two"),
         ("w4a4 adaptive calib(8)", "uses calibration"),
         ("w4a4 adaptive keep(no.such)", "keep\\(no.such\\) matches none of 3 layers"),
+        ("w4a4 adaptive clip+clip", "rounds by clip twice"),
+        ("w4a4 adaptive gptq(damp=2)", "damp is a number from 0 to 1"),
+        ("w4a4 adaptive descend(sweeps=0)", "sweeps is a whole number"),
+        ("w4a4 adaptive clip(alpha=1)", "no parameter 'alpha' in the transform clip"),
+        ("w4a4 adaptive svd+smooth keep(*)", "changes no layer: 3 of 3 layers"),
         ("w16a16 adaptive", "changes no layer: 16 is float"),
         ("w16a16 adaptive input(16)", "changes no layer"),
         ("w4a4 adaptive keep(*)", "changes no layer: 3 of 3 layers are kept or unsupported"),
@@ -395,7 +412,7 @@ def test_input_bits_touch_only_layers_that_read_the_image(quantized_inputs):
         assert torch.equal(found[path], finer) and not torch.equal(found[path], coarse[path])
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", DYNAMIC)
 def test_the_image_is_read_by_three_layers_of_swinunetr(policy):
     network = SwinUNETR(1, 2, feature_size=12, depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1), spatial_dims=2).eval()
     quantized, receipt, _ = run(network, torch.randn(1, 1, 64, 32), f"w4a4 {policy} input(8)")
@@ -463,7 +480,7 @@ def test_the_step_of_the_image_is_the_coarsest_since_the_last_look():
     assert take_image_step(quantized) == 1.0
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", DYNAMIC)
 def test_windows_of_nothing_but_zeros_have_no_step(policy):
     quantized, _ = quantize(nn.Sequential(nn.Conv3d(2, 2, 1)), Recipe.parse(f"w4a4 {policy}"))
     quantized(torch.zeros(2, 2, 2, 2, 2))
@@ -477,7 +494,7 @@ def test_windows_of_nothing_but_zeros_have_no_step(policy):
 # ---- nothing stays behind
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", DYNAMIC)
 def test_two_forwards_give_the_same(policy):
     network, x = toy()
     quantized, _ = quantize(network, Recipe.parse(f"w4a4 {policy}"))

@@ -9,8 +9,9 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from monai.networks.nets import SwinUNETR, UNet
 from torch import nn
 
-from medquanbench.quant import POLICIES, quantize
+from medquanbench.quant import quantize
 from medquanbench.values import Recipe
+from tests.quant.dynamic import DYNAMIC
 
 
 def swin(dims: int) -> nn.Module:
@@ -62,7 +63,7 @@ def check_law(network: nn.Module, x: torch.Tensor, recipe: str, batches: tuple[t
         assert not torch.allclose(whole, network(x), rtol=0, atol=0.01)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", DYNAMIC)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_batch_equals_its_elements(name, policy):
     make, shape = NETWORKS[name]

@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from medquanbench.quant import POLICIES, audit, quantize
+from medquanbench.quant import audit, quantize
 from medquanbench.quant.fake import fake_quantize, scale_of
 from medquanbench.quant.granularity import granularity
 from medquanbench.quant.grid import IntegerGrid
 from medquanbench.quant.observers import OBSERVERS
 from medquanbench.quant.spec import TensorSpec
 from medquanbench.values import Recipe, RunError, State
+from tests.quant.dynamic import DYNAMIC
 
 needs_compiler = pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler here")
 
@@ -38,7 +39,7 @@ def compiled(quantized: nn.Module) -> nn.Module:
     return torch.compile(quantized, backend="aot_eager", fullgraph=True)
 
 
-@pytest.mark.parametrize("recipe", [*(f"w4a4 {policy}" for policy in POLICIES), "w8a4 per-channel input(8)"])
+@pytest.mark.parametrize("recipe", [*(f"w4a4 {policy}" for policy in DYNAMIC), "w8a4 per-channel input(8)"])
 def test_a_compiled_network_is_one_graph_and_computes_the_same(recipe):
     quantized, receipt = quantize(network(), Recipe.parse(recipe))
     x = torch.randn(2, 1, 4, 4, 4)

@@ -1,11 +1,9 @@
 """A quantized layer equals exact integer arithmetic: int64 sums of q_x q_w, then S_x S_w, plus the bias.
 
-The integer layers below are a second implementation in NumPy, which knows nothing of torch's convolutions. Where scales
+The integer layers are a second implementation in NumPy, which knows nothing of torch's convolutions. Where scales
 are powers of two, every float64 product and sum is exact, and the two must agree bit for bit; with scales of any value
 they agree up to the float32 rounding of q S.
 """
-
-import itertools
 
 import numpy as np
 import pytest
@@ -14,80 +12,10 @@ from torch import nn
 
 from medquanbench.quant import quantize
 from medquanbench.values import Recipe
+from tests.quant.integer_layers import expected, integer_output
 
 BITS = 4
 LARGEST = 7
-
-
-def integer_convolution(x: np.ndarray, w: np.ndarray, stride, padding, dilation, groups: int) -> np.ndarray:
-    """int64 (n, c, ...) and (o, c / groups, ...) -> int64, one tap of the kernel after the other."""
-    x = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in padding)])
-    kernel = w.shape[2:]
-    size = [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(x.shape[2:], kernel, stride, dilation)]
-    out = np.zeros((x.shape[0], w.shape[0], *size), x.dtype)
-    inputs, outputs = x.shape[1] // groups, w.shape[0] // groups
-    for group, tap in itertools.product(range(groups), itertools.product(*map(range, kernel))):
-        steps = zip(tap, dilation, size, stride)
-        seen = tuple(slice(t * d, t * d + (n - 1) * s + 1, s) for t, d, n, s in steps)
-        part = x[(slice(None), slice(group * inputs, (group + 1) * inputs), *seen)]
-        rows = slice(group * outputs, (group + 1) * outputs)
-        out[:, rows] += np.einsum("nc...,oc->no...", part, w[(rows, slice(None), *tap)])
-    return out
-
-
-def integer_transposed(x: np.ndarray, w: np.ndarray, stride, padding, dilation, groups: int) -> np.ndarray:
-    """int64 (n, c, ...) and (c, o / groups, ...) -> int64: every input value stamps the kernel."""
-    kernel = w.shape[2:]
-    size = [(n - 1) * s + d * (k - 1) + 1 for n, k, s, d in zip(x.shape[2:], kernel, stride, dilation)]
-    inputs, outputs = x.shape[1] // groups, w.shape[1]
-    out = np.zeros((x.shape[0], outputs * groups, *size), x.dtype)
-    for group, tap in itertools.product(range(groups), itertools.product(*map(range, kernel))):
-        steps = zip(tap, dilation, x.shape[2:], stride)
-        where = tuple(slice(t * d, t * d + (n - 1) * s + 1, s) for t, d, n, s in steps)
-        columns = slice(group * inputs, (group + 1) * inputs)
-        stamped = np.einsum("nc...,co->no...", x[:, columns], w[(columns, slice(None), *tap)])
-        out[(slice(None), slice(group * outputs, (group + 1) * outputs), *where)] += stamped
-    return out[(..., *(slice(p, n - p) for p, n in zip(padding, size)))]
-
-
-def integer_output(layer: nn.Module, x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    if isinstance(layer, nn.Linear):
-        return x @ w.T
-    compute = integer_transposed if layer.transposed else integer_convolution
-    return compute(x, w, layer.stride, layer.padding, layer.dilation, layer.groups)
-
-
-def integers(x: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """q as int64 and S, one scale for all but the given axes."""
-    shared = tuple(i for i in range(x.ndim) if i not in axes)
-    scale = np.abs(x.astype(np.float32)).max(axis=shared, keepdims=True) / np.float32(LARGEST)
-    return np.rint(x.astype(np.float32) / scale).astype(np.int64), scale.astype(np.float64)
-
-
-def output_channels(layer: nn.Module, weight_scale: np.ndarray) -> np.ndarray:
-    """S_w, one an output channel, where the output has its channels."""
-    if isinstance(layer, nn.Linear):
-        return weight_scale.reshape(-1)
-    return weight_scale.reshape(-1, *[1] * (layer.weight.dim() - 2))
-
-
-def weight_integers(layer: nn.Module, policy: str) -> tuple[np.ndarray, np.ndarray]:
-    w = layer.weight.detach().numpy()
-    if policy == "per-tensor":
-        return integers(w, ())
-    if not getattr(layer, "transposed", False):
-        return integers(w, (0,))
-    blocks = [integers(block, (1,)) for block in np.split(w, layer.groups)]
-    return np.concatenate([q for q, _ in blocks]), np.concatenate([scale.reshape(-1) for _, scale in blocks])
-
-
-def expected(layer: nn.Module, x: torch.Tensor, policy: str) -> np.ndarray:
-    q_x, scale_x = integers(x.numpy(), (0,))
-    q_w, scale_w = weight_integers(layer, policy)
-    scale = scale_x.reshape(-1, *[1] * (layer.weight.dim() - 1)) * output_channels(layer, scale_w)
-    bias = layer.bias.detach().numpy()
-    bias = bias if isinstance(layer, nn.Linear) else bias.reshape(-1, *[1] * (layer.weight.dim() - 2))
-    return integer_output(layer, q_x, q_w) * scale + bias
 
 
 LAYERS = {
@@ -132,7 +60,7 @@ def test_bit_for_bit_where_scales_are_powers_of_two(name, policy, quantized_outp
     layer = make().double()
     x = with_power_of_two_scales(layer, torch.randn(shape, dtype=torch.float64), policy)
     layer.bias.data = torch.randint(-8, 9, layer.bias.shape).double() / 4
-    assert np.array_equal(quantized_output(layer, x, policy), expected(layer, x, policy))
+    assert np.array_equal(quantized_output(layer, x, policy), expected(layer, x, policy, BITS))
 
 
 @pytest.mark.parametrize("policy", ["per-tensor", "per-channel"])
@@ -141,7 +69,7 @@ def test_up_to_float32_rounding_for_any_scales(name, policy, quantized_output):
     make, shape = LAYERS[name]
     layer, x = make().double(), torch.randn(shape, dtype=torch.float64)
     nn.init.normal_(layer.weight)
-    found, wanted = quantized_output(layer, x, policy), expected(layer, x, policy)
+    found, wanted = quantized_output(layer, x, policy), expected(layer, x, policy, BITS)
     largest = integer_output(layer, np.abs(x.numpy()), np.abs(layer.weight.detach().numpy())).max()
     assert np.abs(found - wanted).max() <= 2.0**-22 * largest  # of the sum of magnitudes: each term was rounded twice
     assert np.abs(found - layer(x).detach().numpy()).max() > 0.01  # and it is not the float layer

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from medquanbench.quant import POLICIES, quantize
-from medquanbench.quant.layers import QuantizedLayer
+from medquanbench.quant import quantize
+from medquanbench.quant.quantized import QuantizedLayer
 from medquanbench.values import Recipe
+from tests.quant.dynamic import DYNAMIC
 
 # Which axes of a layer's input share a scale: (policy, layer with a kernel of 1) -> axes; of a batch of samples.
 CONVOLUTION = {
@@ -73,7 +74,7 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", DYNAMIC)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layer_of_a_forward(layout, policy):
     x = LAYOUTS[layout](torch.randn(2, 2, 6, 5, 4) * torch.tensor([1.0, 30.0]).reshape(2, 1, 1, 1, 1))
@@ -87,7 +88,7 @@ def test_every_layer_of_a_forward(layout, policy):
             assert np.array_equal(bits_of(multiplied), bits_of(expected)), layer
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", DYNAMIC)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(3, 7), (2, 5, 9), (1, 4, 4, 4, 6), (300, 1025)])
 def test_linear_layers_of_any_type(shape, dtype, policy):
@@ -103,7 +104,7 @@ def test_linear_layers_of_any_type(shape, dtype, policy):
 def test_zeros_denormals_and_huge_values(bits, factor):
     x = torch.linspace(-1, 1, 240, dtype=torch.float64).reshape(2, 2, 5, 4, 3).mul(factor).float()
     x[1] = 0
-    for policy in POLICIES:
+    for policy in DYNAMIC:
         network = nn.Sequential(nn.Conv3d(2, 2, 3))
         ((_, came, multiplied),) = pairs(network, x, f"w8a{bits} {policy}")
         assert np.array_equal(bits_of(multiplied), bits_of(plain(came, CONVOLUTION[policy, False], bits)))

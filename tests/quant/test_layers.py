@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from medquanbench.quant import POLICIES, audit, quantize
+from medquanbench.quant import audit, quantize
 from medquanbench.quant.layers import kind_of
 from medquanbench.values import FLOAT, Recipe, RunError, State
+from tests.quant.dynamic import DYNAMIC
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -152,14 +153,14 @@ def test_per_tensor_inputs_have_one_scale_a_sample(layer, quantized_inputs):
     assert torch.equal(quantized_inputs(nn.Sequential(layer), x, "w4a4 per-tensor")["0"], each(x, (0,)))
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", DYNAMIC)
 def test_an_unbatched_input_is_one_sample(policy):
     network = quantize(nn.Sequential(nn.Conv3d(4, 3, 3)), Recipe.parse(f"w4a4 {policy}"))[0]
     x = torch.randn(4, 5, 5, 5)
     assert torch.allclose(network(x), network(x[None])[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", DYNAMIC)
 @pytest.mark.parametrize("layer", [nn.Conv3d(4, 3, 3), nn.Conv3d(4, 3, 1), nn.ConvTranspose3d(4, 3, 2)], ids=str)
 def test_the_memory_format_changes_nothing(layer, policy, quantized_inputs):
     x = torch.randn(2, 4, 5, 6, 4)
@@ -173,7 +174,7 @@ def test_the_memory_format_changes_nothing(layer, policy, quantized_inputs):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", DYNAMIC)
 def test_a_network_keeps_its_type(policy, dtype):
     network = nn.Sequential(nn.Conv3d(2, 4, 3), nn.Conv3d(4, 3, 1), nn.Flatten(), nn.Linear(81, 2)).to(dtype)
     quantized, _ = quantize(network, Recipe.parse(f"w8a8 {policy}"))
@@ -260,7 +261,7 @@ def test_weights_in_groups_of_one_fall_back_to_one_scale(layer):
     assert note.note == "per-output-channel would give each value its own scale"
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", DYNAMIC)
 def test_a_single_value_counts_as_float(policy, quantized_inputs):
     network, x = nn.Sequential(nn.Conv3d(1, 1, 1)), torch.full((2, 1, 1, 1, 1), 0.031)
     network[0].weight.data.fill_(0.031)  # on the grid it would be 0.031 / 7 x 7 = 0.031000001
@@ -400,7 +401,7 @@ def test_nan_in_a_weight_names_the_layer():
     quantize(network, Recipe.parse("w16a4 per-channel"))  # that weight is not quantized
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", DYNAMIC)
 def test_infinity_in_an_activation_names_the_layer(policy):
     network = nn.Sequential(nn.Conv3d(2, 3, 1), nn.Sequential(nn.Conv3d(3, 3, 1)))
     network[0].bias.data[1] = float("inf")

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from medquanbench.quant import quantize
-from medquanbench.quant.layers import QuantizedLayer
+from medquanbench.quant.quantized import QuantizedLayer
 from medquanbench.quant.workspace import Workspace
 from medquanbench.values import Recipe
 

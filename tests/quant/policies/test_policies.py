@@ -4,6 +4,7 @@ import pytest
 
 from medquanbench.quant.kind import Convolution, Linear
 from medquanbench.quant.policies import POLICIES
+from medquanbench.quant.ranges import RANGES
 
 LAYERS = {
     "conv": Convolution(8, 6, (3, 3, 3)),
@@ -19,6 +20,7 @@ LAYERS = {
     "linear": Linear(8, 6),
 }
 TENSOR, CHANNEL, TOKEN, VOXEL = "per-sample", "per-channel", "per-token", "per-voxel"
+LAYER, FIXED_CHANNEL = "static per-layer", "static per-channel"
 EVERY_CHANNEL = {name: CHANNEL for name in LAYERS} | {"linear": TOKEN}
 ACTIVATIONS = {
     "per-tensor": {name: TENSOR for name in LAYERS},
@@ -26,12 +28,19 @@ ACTIVATIONS = {
     "adaptive": EVERY_CHANNEL | {"pointwise": VOXEL, "pointwise transposed": VOXEL},
     "per-voxel": EVERY_CHANNEL
     | {name: VOXEL for name in ("conv", "flat conv", "pointwise", "transposed", "pointwise transposed")},
+    "block": EVERY_CHANNEL,
+    "engine": {name: LAYER for name in LAYERS},
+    "static-per-tensor": {name: LAYER for name in LAYERS},
+    "static-per-channel": {name: FIXED_CHANNEL for name in LAYERS},
 }
+RANGE = {"engine": "mse", "static-per-tensor": "absmax", "static-per-channel": "absmax"}
 AXES = {
     TENSOR: {"n"},
     CHANNEL: {"n", "c"},
     TOKEN: {"n", "k", "l"},
     VOXEL: {"n", "k", "d", "h", "w", "l"},
+    LAYER: set(),
+    FIXED_CHANNEL: {"c"},
 }
 
 
@@ -51,10 +60,26 @@ def test_activation(policy, layer):
 @pytest.mark.parametrize("layer", LAYERS)
 def test_weight(policy, layer):
     weight = POLICIES[policy]("any.path", LAYERS[layer]).weight
-    assert weight.axes == (set() if policy == "per-tensor" else {"g", "o"})
-    assert weight.name == ("per-tensor" if policy == "per-tensor" else "per-output-channel")
+    whole = policy in ("per-tensor", "static-per-tensor")
+    assert weight.axes == (set() if whole else {"g", "o"})
+    assert weight.name == ("per-tensor" if whole else "per-output-channel")
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_static_scales_belong_to_no_sample(policy, layer):
+    """A policy is static for all kinds or for none, and its range is what DESIGN section 4 says."""
+    spec = POLICIES[policy]("any.path", LAYERS[layer])
+    assert spec.static is (RANGES[RANGE[policy]] if policy in RANGE else None)
+    assert (spec.static is None) == ("n" in spec.activation.axes)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_path_decides_nothing(policy):
     assert POLICIES[policy]("a", LAYERS["conv"]) == POLICIES[policy]("b.c", LAYERS["conv"])
+
+
+def test_blocks_are_made_where_channels_are_summed():
+    found = {name for name, kind in LAYERS.items() if POLICIES["block"]("any.path", kind).blocks}
+    assert found == {name for name in LAYERS if "grouped" not in name and "depthwise" not in name}
+    assert not POLICIES["block"]("any.path", Convolution(1, 6, (3, 3, 3))).blocks
