@@ -102,7 +102,17 @@ class Dataset:
         Raises:
             RequestError: files are missing; the message says where they were sought.
         """
-        cases = self._cases(self.names(split)[:count])
+        return self.named_cases(self.names(split)[:count], f"split '{split}'", progress)
+
+    def named_cases(
+        self, names: Iterable[str], what: str, progress: Callable[[str], None] | None = None
+    ) -> tuple[Case, ...]:
+        """As ``cases``, by their names; ``what`` says in messages which cases they are.
+
+        Raises:
+            RequestError: as ``cases``.
+        """
+        cases = self._cases(names)
         if self.phantom is not None:
             self._make(cases, progress or (lambda text: None))
         files = list(dict.fromkeys(file for case in cases for file in case.files))
@@ -114,7 +124,7 @@ class Dataset:
             )
         if told:
             raise RequestError(
-                f"{self.name}: {len(told)} of the {len(files)} files of split '{split}' cannot be opened, first "
+                f"{self.name}: {len(told)} of the {len(files)} files of {what} cannot be opened, first "
                 f"{', '.join(told[:3])}; source of the images: {self.source}"
             )
         return cases

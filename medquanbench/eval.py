@@ -10,22 +10,41 @@ from pathlib import Path
 
 from medquanbench.doorway import Parser, answer, note_trust, number, whole_number
 from medquanbench.progress import Progress
-from medquanbench.values import Recipe, RequestError
+from medquanbench.values import FORMATS, WEIGHT_FORMATS, Recipe, RequestError
 
 _PRECISION = re.compile(r"--(w\d+a\d+)(?:=(.*))?")
+_BETWEEN_TRANSFORMS = re.compile(r",(?![^(]*\))")
 
-# The names of medquanbench.quant.POLICIES, which cannot be asked here: it loads torch, and --help must not wait for it.
-POLICIES = ("per-channel", "per-tensor", "adaptive", "per-voxel")
+# The names of medquanbench.quant's POLICIES, TRANSFORMS and METHODS, which cannot be asked here: that loads torch, and
+# --help must not wait for it.
+POLICIES = (
+    "per-channel", "per-tensor", "adaptive", "per-voxel", "block", "engine", "static-per-tensor",
+    "static-per-channel",
+)  # fmt: skip
+TRANSFORMS = ("smooth", "svd", "hadamard", "branches", "groups", "asymmetric")
+METHODS = ("clip", "gptq", "descend", "bias")
+WHOLE_FORMATS = tuple(name for name in FORMATS if name not in WEIGHT_FORMATS)
 DEVICES = ("cpu", "cuda")
 
 _EPILOG = """\
 precisions:
   --w8a8 POLICY, --w4a4 POLICY, --wNaM POLICY   weights in N bits, activations in M (2 to 8; 16 is float); flags repeat.
-  POLICY is one of {policies}. With no such flag: the block of the paper's Table 1
-  (W8A8 and W4A4, each per-channel, per-tensor and adaptive). The float reference always comes first.
+  POLICY is one of {policies}.
+  With no such flag: the block of the paper's Table 1 (W8A8 and W4A4, each per-channel, per-tensor and adaptive).
+  The float reference always comes first.
+  --mxfp4 and the like, without a policy, hold weights and activations in blocks: {formats}.
+  --w4a16 nf4, --w4a16 benford: formats of weights alone.
+
+transforms and calibration:
+  --transform takes names from {transforms},
+  and for the rounding of weights {methods}, with parameters in brackets:
+  --transform 'smooth(alpha=0.75),svd(rank=8)'.
+  What must know how large a network's values are (smooth, the policies engine and static-...) looks at calibration
+  cases: --calibrated N, 8 without it. They are never cases of the split that is evaluated.
 
 examples:
   python -m medquanbench.eval --bundle swinunetr --w4a4 adaptive
+  python -m medquanbench.eval --bundle swinunetr --w4a4 engine --transform smooth --calibrated 8
   python -m medquanbench.eval --bundle nnunet --dataset msd-hippocampus --data-root Task04_Hippocampus
   python -m medquanbench.eval --bundle downloads/spleen_ct_segmentation --dataset msd-spleen --data-root Task09_Spleen
 
@@ -44,7 +63,12 @@ def parser() -> argparse.ArgumentParser:
     """The arguments beside the precision flags."""
     p = Parser(
         prog="python -m medquanbench.eval",
-        epilog=_EPILOG.format(policies=", ".join(POLICIES)),
+        epilog=_EPILOG.format(
+            policies=", ".join(POLICIES),
+            transforms=", ".join(TRANSFORMS),
+            methods=", ".join(METHODS),
+            formats=", ".join(WHOLE_FORMATS),
+        ),  # fmt: skip
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="What 8-bit and 4-bit quantization costs a 3D segmentation model: DSC and NSD, with statistics.",
         allow_abbrev=False,
@@ -72,6 +96,23 @@ def parser() -> argparse.ArgumentParser:
         "--keep", action="append", default=[], metavar="GLOB", help="layers that stay float; * crosses dots; repeats"
     )
     p.add_argument(
+        "--transform",
+        metavar="LIST",
+        help="rewrites of the network before it is quantized, in this order: smooth,svd(rank=8)",
+    )
+    p.add_argument(
+        "--calibrated",
+        type=whole_number,
+        metavar="N",
+        help="calibrate on N cases of the dataset's lists calibration and train (default, where it is needed: 8)",
+    )
+    p.add_argument(
+        "--draws",
+        type=whole_number,
+        metavar="K",
+        help="with --calibrated: carry out each row that calibrates on K draws of cases, and tell the spread",
+    )
+    p.add_argument(
         "--input-bits",
         type=whole_number,
         metavar="N",
@@ -89,7 +130,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="D",
         help="non-inferiority margin in NSD (default: 0.002 at 8 bits, else 0.01)",
     )
-    p.add_argument("--seed", type=whole_number, default=0, metavar="N", help="seed of the bootstrap (default: 0)")
+    p.add_argument(
+        "--seed",
+        type=whole_number,
+        default=0,
+        metavar="N",
+        help="seed of bootstrap and calibration windows (default: 0)",
+    )
     p.add_argument(
         "--device", default="cpu", type=_device, metavar="cpu|cuda", help="where the network runs (default: cpu)"
     )
@@ -99,7 +146,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def recipes(argv: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
-    """Take the precision flags out of the arguments: ((bits, policy) in the order given, the other arguments).
+    """Take the precision flags out of the arguments: ((bits or format, policy) in the order given, the others).
 
     Raises:
         RequestError: a precision flag without a policy.
@@ -107,7 +154,9 @@ def recipes(argv: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
     found, rest, position = [], [], 0
     while position < len(argv):
         match = _PRECISION.fullmatch(argv[position])
-        if match is None:
+        if argv[position].removeprefix("--") in WHOLE_FORMATS and argv[position].startswith("--"):
+            found.append((argv[position][2:], ""))
+        elif match is None:
             rest.append(argv[position])
         elif match[2] is not None:
             found.append((match[1], match[2]))
@@ -131,8 +180,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     return answer(work)
 
 
+def transforms(text: str | None) -> str:
+    """The words of a recipe for ``--transform``: a comma outside brackets separates, what comes first is done first.
+
+    Raises:
+        RequestError: the list, or a part of it, is empty.
+    """
+    if text is None:
+        return ""
+    steps = [step.strip() for step in _BETWEEN_TRANSFORMS.split(text)]
+    if not all(steps):
+        raise RequestError(f"--transform '{text}' has an empty place; it takes names, e.g. smooth,svd(rank=8)")
+    return f" {'+'.join(steps)}"
+
+
+def _draws(args: argparse.Namespace) -> int:
+    if args.draws is None:
+        return 1
+    if args.calibrated is None:
+        raise RequestError("--draws repeats rows on other calibration cases: it needs --calibrated N")
+    if args.draws < 2:
+        raise RequestError(f"--draws {args.draws}: at least 2 draws are needed to see a spread")
+    return args.draws
+
+
 def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv: list[str], progress: Progress) -> int:
-    tail = f" keep({','.join(args.keep)})" * bool(args.keep)
+    tail, draws = transforms(args.transform), _draws(args)
+    tail += f" keep({','.join(args.keep)})" * bool(args.keep)
     tail += f" input({args.input_bits})" * (args.input_bits is not None)
     # Before the seconds that importing torch takes.
     asked = [Recipe.parse(f"{bits} {policy}{tail}") for bits, policy in precisions]
@@ -158,6 +232,8 @@ def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv:
         seed=args.seed,
         split=args.split,
         margins=tuple((metric, margin) for metric, margin in asked_margins if margin is not None),
+        calibrated=args.calibrated,
+        draws=draws,
         progress=progress.say,
     )
     folder = Path(args.out) if args.out else plan.default_folder

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from medquanbench.files import file_sha256
 from medquanbench.parts import FloatAnswers, Parts
 from medquanbench.scene import Frame, cut
 from medquanbench.tasks import TASKS
-from medquanbench.values import Case, CaseResult, Receipt, Recipe, Record, RequestError, Run, RunError
+from medquanbench.values import Case, CaseResult, Draw, Receipt, Recipe, Record, RequestError, Run, RunError
 
 # No case may have a name with a leading dot.
 _RECEIPT, _ANSWER = ".receipt", ".answer.{case}"
@@ -39,6 +39,7 @@ class Job:
         predictions: folder for the answers themselves, or None.
         progress: called as (cases done, cases in all).
         float_answers: where the reference run leaves its answers and other runs find them; None compares nothing.
+        calibration: inputs of the network to calibrate on, where the run does.
     """
 
     bundle: Bundle
@@ -50,6 +51,7 @@ class Job:
     predictions: Path | None
     progress: Callable[[int, int], None]
     float_answers: FloatAnswers | None = None
+    calibration: Iterable[torch.Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,20 @@ def config_in_key(bundle: Bundle) -> dict:
 
 
 def plan_run(
-    bundle: Bundle, dataset: Dataset, split: str, sums: dict[str, tuple[str, ...]], recipe: Recipe, seed: int
+    bundle: Bundle,
+    dataset: Dataset,
+    split: str,
+    sums: dict[str, tuple[str, ...]],
+    recipe: Recipe,
+    seed: int,
+    draw: Draw | None = None,
+    calibration_sums: dict[str, tuple[str, ...]] | None = None,
 ) -> Run:
-    """The Run of one recipe; its key hashes package version, weights, card, config, cases, recipe and seed.
+    """The Run of one recipe; its key hashes package version, weights, card, config, cases, recipe, seed and draw.
 
     Args:
         sums: case name -> checksums of its files, in the order of evaluation.
+        calibration_sums: the same of the draw's cases and maybe of others.
     """
     parts = [
         __version__,
@@ -90,10 +100,12 @@ def plan_run(
         split,
         seed,
     ]
+    if draw is not None:
+        parts += [draw.number, draw.windows_per_case, [(name, calibration_sums[name]) for name in draw.cases]]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     phantom = dataset.phantom is not None
     return Run(
-        bundle.name, bundle.variant, bundle.weights, dataset.name, split, phantom, tuple(sums), recipe, seed, key
+        bundle.name, bundle.variant, bundle.weights, dataset.name, split, phantom, tuple(sums), recipe, seed, key, draw
     )
 
 
@@ -189,7 +201,7 @@ def _prepare(run: Run, job: Job) -> tuple[torch.nn.Module, Receipt]:
     generator = torch.Generator().manual_seed(0)
     probe = torch.randn((1, job.bundle.channels, *job.bundle.window.size), generator=generator).to(job.device)
     executed = _executed(float_network, probe, job.bundle)
-    network, receipt = quant.quantize(float_network, run.recipe)
+    network, receipt = quant.quantize(float_network, run.recipe, job.calibration)
     with torch.inference_mode():
         _check_answer(network(probe), job.bundle)
     quant.take_image_step(network)

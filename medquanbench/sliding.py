@@ -93,6 +93,14 @@ def axis_of(size: int, window: int, overlap: float) -> Axis:
     return Axis(before, before + size, window, starts)
 
 
+def padded(image: torch.Tensor, axes: tuple[Axis, ...], padding: str) -> torch.Tensor:
+    """An image (1, channel, x, y, z) with what stands around it where it is smaller than a window."""
+    sides = [(axis.first, max(axis.window - axis.size, 0) - axis.first) for axis in reversed(axes)]
+    if not any(map(any, sides)):
+        return image  # padding by nothing would copy the volume
+    return pad(image, [voxels for side in sides for voxels in side], padding)
+
+
 def held_voxels(axes: tuple[Axis, ...], slowest: int) -> int:
     """Voxels whose logits are put aside at a time, at most, where windows come with the axis ``slowest`` slowest.
 
@@ -125,9 +133,7 @@ def blend(
     """
     sizes = zip(image.shape[2:], window.size, strict=True)
     axes = tuple(axis_of(size, extent, window.overlap) for size, extent in sizes)
-    sides = [(axis.first, max(axis.window - axis.size, 0) - axis.first) for axis in reversed(axes)]
-    if any(map(any, sides)):  # padding by nothing would copy the volume
-        image = pad(image, [voxels for side in sides for voxels in side], window.padding)
+    image = padded(image, axes, window.padding)
     weight = compute_importance_map(window.size, mode=window.mode, device=image.device, dtype=torch.float32)
     sweep = _Sweep(axes, weight, store)
     for step, start in enumerate(sweep.windows):

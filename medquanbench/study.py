@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from medquanbench.bundle import Bundle
+from medquanbench.calibration import Patches, calibration_patches
 from medquanbench.dataset import Dataset
 from medquanbench.files import write_whole
 from medquanbench.parts import FloatAnswers
 from medquanbench.report.figures import save_arrays
 from medquanbench.report.html import report_html
 from medquanbench.report.model import Scene, StudyReport
-from medquanbench.report.tables import cases_csv, labels_csv, results_csv
+from medquanbench.report.tables import cases_csv, draws_csv, labels_csv, results_csv
 from medquanbench.run import Job, Outcome, execute
-from medquanbench.scene import Frame, frame
+from medquanbench.scene import frame
 from medquanbench.study_folder import claimed
 from medquanbench.study_plan import Conduct, Plan, prepare
 from medquanbench.study_record import facts, notes, record_json
 from medquanbench.study_statistics import judged_rows
-from medquanbench.values import Recipe, Record, Row
+from medquanbench.values import Draw, Recipe, Record, Row, Run
 
 
 @dataclass(frozen=True)
 class Study:
-    """What came out: rows in the order asked for, the reference first, and the report made of them."""
+    """What came out: rows in the order asked for, the reference first, and the report made of them.
+
+    ``draws``: records of the draws after draw 0, which the rows are.
+    """
 
     key: str
     rows: tuple[Row, ...]
     report: StudyReport
+    draws: tuple[Record, ...] = ()
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -49,14 +54,18 @@ def evaluate(
     cases: int | None = None,
     seed: int = 0,
     device: str = "cpu",
+    draws: int = 1,
     out: str | Path | None = None,
 ) -> Study:
     """Evaluate a bundle on a dataset: the float network, then each recipe, over the same cases of the test split.
 
     Args:
-        recipes: recipes or their texts; the reference is added in front where it is missing.
+        recipes: recipes or their texts; the reference is added in front where it is missing. ``calib(N)`` calibrates on
+            N cases of the card's lists (:func:`medquanbench.calibration.calibration_cases`); 8 where one is needed and
+            none is said.
         cases: how many cases of the split, from its beginning; None for all.
-        seed: of the bootstrap; a phantom's data never depends on it.
+        seed: of the bootstrap and of the windows to calibrate on; a phantom's data never depends on it.
+        draws: how often each run that calibrates is carried out, each time on other cases.
         device: ``cpu`` or ``cuda``.
         out: folder for the tables, record.json, report.html and finished cases; None writes nothing.
 
@@ -64,7 +73,7 @@ def evaluate(
         RequestError: the request is wrong; nothing was run.
         RunError: a run failed; what was finished is kept in ``out``.
     """
-    plan = prepare(bundle, dataset, recipes, cases=cases, seed=seed)
+    plan = prepare(bundle, dataset, recipes, cases=cases, seed=seed, draws=draws)
     return carry_out(plan, Path(out) if out is not None else None, Conduct(device=device))
 
 
@@ -76,37 +85,72 @@ def carry_out(plan: Plan, folder: Path | None, conduct: Conduct) -> Study:
         RunError: a run failed; what was finished is kept.
     """
     with claimed(folder, plan):
-        shown = frame(plan.cases[0], plan.dataset, plan.targets)
-        answers = FloatAnswers(folder / "parts" / plan.runs[0].key if folder is not None else None)
-        outcomes = tuple(_run(plan, number, folder, shown, conduct, answers) for number in range(len(plan.runs)))
-        study = _study(plan, outcomes, shown, conduct)
+        work = _Work(plan, folder, conduct)
+        outcomes = [work.outcome(number) for number in range(len(work.runs))]
+        study = _study(work, outcomes[: len(plan.runs)], [outcome.record for outcome in outcomes[len(plan.runs) :]])
         if folder is not None:
             _write(plan, study, folder, conduct)
         return study
 
 
-def _run(
-    plan: Plan, number: int, folder: Path | None, shown: Frame, conduct: Conduct, answers: FloatAnswers
-) -> Outcome:
-    run, count = plan.runs[number], len(plan.cases)
+class _Work:
+    """A plan being carried out: what its runs share."""
+
+    def __init__(self, plan: Plan, folder: Path | None, conduct: Conduct) -> None:
+        self.plan, self.folder, self.conduct = plan, folder, conduct
+        self.runs = (*plan.runs, *plan.calibration.runs)
+        self.shown = frame(plan.cases[0], plan.dataset, plan.targets)
+        self.answers = FloatAnswers(folder / "parts" / plan.runs[0].key if folder is not None else None)
+        self.cases_done, self.cases_in_all = 0, len(self.runs) * len(plan.cases)
+        self.draw: tuple[Draw, Patches] | None = None
+
+    def outcome(self, number: int) -> Outcome:
+        """Carry out one of the runs. Of further draws only scores are wanted: no slice, no answers."""
+        plan, folder, run, is_row = self.plan, self.folder, self.runs[number], number < len(self.plan.runs)
+
+        def progress(done: int, total: int) -> None:
+            draw = f", draw {run.draw.number}" * (not is_row) if run.draw else ""
+            self.cases_done = number * len(plan.cases) + done
+            self.tell(f"run {number + 1}/{len(self.runs)}, {run.recipe}{draw}: case {done}/{total}")
+
+        keeps_answers = folder is not None and self.conduct.save_predictions and is_row
+        job = Job(
+            plan.bundle,
+            plan.dataset,
+            plan.cases,
+            self.conduct.device,
+            folder / "parts" if folder is not None else None,
+            self.shown if is_row else None,
+            folder / "predictions" if keeps_answers else None,
+            progress,
+            self.answers if is_row else None,
+            self._patches(run),
+        )
+        return execute(run, job)
+
+    def tell(self, text: str) -> None:
+        """What is being done now."""
+        self.conduct.progress(text, self.cases_done, self.cases_in_all)
+
+    def _patches(self, run: Run) -> Patches | None:
+        """What a run is calibrated on; the runs of one draw share it, and it is made when it is first looked at."""
+        if run.draw is None:
+            return None
+        if self.draw is None or self.draw[0] != run.draw:
+            plan, seed = self.plan, (self.plan.seed, run.draw.number)
+            cases = plan.calibration.cases_of(run)
+            patches = calibration_patches(
+                plan.bundle, plan.dataset, cases, seed=seed, device=self.conduct.device, progress=self.tell
+            )
+            self.draw = (run.draw, patches)
+        return self.draw[1]
+
+
+def _study(work: _Work, outcomes: Sequence[Outcome], drawn: Sequence[Record]) -> Study:
+    plan, shown = work.plan, work.shown
 
     def progress(done: int, total: int) -> None:
-        text = f"run {number + 1}/{len(plan.runs)}, {run.recipe}: case {done}/{total}"
-        conduct.progress(text, number * count + done, len(plan.runs) * count)
-
-    predictions = folder / "predictions" if folder is not None and conduct.save_predictions else None
-    parts = folder / "parts" if folder is not None else None
-    return execute(
-        run,
-        Job(plan.bundle, plan.dataset, plan.cases, conduct.device, parts, shown, predictions, progress, answers),
-    )
-
-
-def _study(plan: Plan, outcomes: tuple[Outcome, ...], shown: Frame, conduct: Conduct) -> Study:
-    cases = len(plan.runs) * len(plan.cases)
-
-    def progress(done: int, total: int) -> None:
-        conduct.progress(f"statistics: comparison {done}/{total}", cases, cases)
+        work.tell(f"statistics: comparison {done}/{total}")
 
     rows = judged_rows([outcome.record for outcome in outcomes], plan, progress)
     scene = Scene(
@@ -128,16 +172,18 @@ def _study(plan: Plan, outcomes: tuple[Outcome, ...], shown: Frame, conduct: Con
         intensity_unit=bundle.intensity.unit,
         intensity_per_value=bundle.intensity.per_value,
         scene=scene,
-        notes=notes(plan, rows),
+        notes=notes(plan, rows, drawn),
         reference_origin=dataset.reference,
     )
-    return Study(plan.key, rows, report)
+    return Study(plan.key, rows, report, tuple(drawn))
 
 
 def _write(plan: Plan, study: Study, folder: Path, conduct: Conduct) -> None:
     study.to_csv(folder / "results.csv")
     write_whole(folder / "cases.csv", cases_csv(study.rows).encode())
     write_whole(folder / "labels.csv", labels_csv(study.rows).encode())
+    if study.draws:
+        write_whole(folder / "draws.csv", draws_csv(study.records, study.draws).encode())
     save_arrays(study.report, folder)
     write_whole(folder / "report.html", report_html(study.report).encode())
-    write_whole(folder / "record.json", record_json(plan, conduct, study.rows).encode())
+    write_whole(folder / "record.json", record_json(plan, conduct, study.rows, study.draws).encode())

@@ -17,7 +17,10 @@ from medquanbench.run import config_in_key
 from medquanbench.study_plan import Plan
 from medquanbench.values import RequestError
 
-OUTPUTS = ("results.csv", "cases.csv", "labels.csv", "record.json", "report.html", "figures", "parts", "predictions")
+OUTPUTS = (
+    "results.csv", "cases.csv", "labels.csv", "draws.csv", "record.json", "report.html", "figures", "parts",
+    "predictions",
+)  # fmt: skip
 
 
 @contextmanager
@@ -96,6 +99,8 @@ def _ingredients(plan: Plan) -> dict:
         "cases": [name for name, _ in plan.sums],
         "images_sha256": {name: list(sums) for name, sums in plan.sums},
         "recipes": [str(run.recipe) for run in plan.runs],
+        "calibration_sha256": {name: list(sums) for name, sums in plan.calibration.sums},
+        "draws": plan.calibration.draws,
         "seed": plan.seed,
         **{f"{metric} margin": dict(plan.margins).get(metric) for metric in plan.task.metrics},
     }
@@ -149,5 +154,6 @@ _TELL: dict[str, Callable[..., str]] = {
     "card_sha256": _checksums,
     "cases": _counts,
     "images_sha256": _images,
+    "calibration_sha256": _images,
     "recipes": _lists,
 }

@@ -12,6 +12,7 @@ from medquanbench import quant
 from medquanbench.bundle import Bundle
 from medquanbench.dataset import Dataset
 from medquanbench.run import case_sha256, plan_run
+from medquanbench.study_calibration import Calibration, cases_by_draw, draw_of, numbered
 from medquanbench.tasks import TASKS, Targets, Task
 from medquanbench.values import Case, Recipe, RequestError, Run, not_found
 
@@ -23,7 +24,7 @@ TABLE_1 = tuple(f"{bits} {policy}" for bits in ("w8a8", "w4a4") for policy in ("
 class Plan:
     """A study before it is run: open things, cases with their checksums, and the runs with their keys.
 
-    ``margins``: (metric, accepted loss) where the user gave one.
+    ``margins``: (metric, accepted loss) where the user gave one. The runs are the rows, on draw 0 where they calibrate.
     """
 
     bundle: Bundle
@@ -35,6 +36,7 @@ class Plan:
     margins: tuple[tuple[str, float], ...]
     seed: int
     key: str
+    calibration: Calibration = Calibration()
 
     @property
     def task(self) -> Task:
@@ -79,20 +81,59 @@ def prepare(
     seed: int = 0,
     split: str = "test",
     margins: tuple[tuple[str, float], ...] = (),
+    calibrated: int | None = None,
+    draws: int = 1,
     progress: Callable[[str], None] | None = None,
 ) -> Plan:
     """Look at everything that can be wrong with a request before anything is run, and name the runs.
 
+    Args:
+        calibrated: number of calibration cases for the recipes that need some and do not say how many.
+        draws: how often each run that calibrates is carried out, each time on other cases.
+
     Raises:
         RequestError: see :func:`evaluate`.
     """
-    wanted = _recipes(recipes)
+    wanted, assumed = numbered(_recipes(recipes), calibrated, draws)
+    _check_numbers(margins, seed)
+    _check_opened(bundle, dataset, wanted)
+    chosen = _choose(dataset, split, cases, progress)
+    by_draw = cases_by_draw(dataset, split, wanted, draws, progress)
+    shown = tuple(dict.fromkeys(case for cases in by_draw.values() for case in cases))
+    _look_at((*chosen, *shown), bundle, dataset, progress or (lambda text: None))
+    sums = {case.name: case_sha256(case) for case in chosen}
+    shown_sums = {case.name: case_sha256(case) for case in shown}
+
+    def run_of(recipe: Recipe, number: int) -> Run:
+        return plan_run(bundle, dataset, split, sums, recipe, seed, draw_of(recipe, number, by_draw), shown_sums)
+
+    runs = tuple(run_of(recipe, 0) for recipe in wanted)
+    calibrating = [recipe for recipe in wanted if recipe.calibration is not None]
+    drawn = tuple(run_of(recipe, number) for number in range(1, draws) for recipe in calibrating)
+    key = hashlib.sha256(json.dumps([[run.key for run in (*runs, *drawn)], margins]).encode()).hexdigest()
+    calibration = Calibration(shown, tuple(shown_sums.items()), drawn, assumed)
+    return Plan(bundle, dataset, split, chosen, tuple(sums.items()), runs, margins, seed, key, calibration)
+
+
+def _recipes(recipes: Iterable[Recipe | str]) -> tuple[Recipe, ...]:
+    parsed = [Recipe.parse(recipe) if isinstance(recipe, str) else recipe for recipe in recipes]
+    return (Recipe(), *(recipe for recipe in parsed if not recipe.is_reference))
+
+
+def _check_numbers(margins: tuple[tuple[str, float], ...], seed: int) -> None:
     for metric, margin in margins:
         if not 0 < margin < 1:
             wanted_margin = f"a difference in {metric.upper()} above 0 and below 1"
             raise RequestError(f"the margin is {margin}; {wanted_margin} is needed")
     if not 0 <= seed < 2**32:
         raise RequestError(f"the seed is {seed}; a whole number from 0 to {2**32 - 1} is needed")
+
+
+def _check_opened(bundle: Bundle, dataset: Dataset, wanted: tuple[Recipe, ...]) -> None:
+    """See that bundle and dataset fit together, and that every recipe can be carried out."""
+    double = [str(recipe) for recipe in wanted if wanted.count(recipe) > 1]
+    if double:
+        raise RequestError(f"'{double[0]}' is asked for twice")
     if dataset.task not in TASKS:
         raise not_found("task", dataset.task, f"the card of {dataset.name}", list(TASKS))
     TASKS[dataset.task].targets(bundle, dataset)
@@ -100,21 +141,6 @@ def prepare(
     for recipe in wanted:
         quant.check(network, recipe)
     bundle.preprocessing()
-    chosen = _choose(dataset, split, cases, progress)
-    _look_at(chosen, bundle, dataset, progress or (lambda text: None))
-    sums = {case.name: case_sha256(case) for case in chosen}
-    runs = tuple(plan_run(bundle, dataset, split, sums, recipe, seed) for recipe in wanted)
-    key = hashlib.sha256(json.dumps([[run.key for run in runs], margins]).encode()).hexdigest()
-    return Plan(bundle, dataset, split, chosen, tuple(sums.items()), runs, margins, seed, key)
-
-
-def _recipes(recipes: Iterable[Recipe | str]) -> tuple[Recipe, ...]:
-    parsed = [Recipe.parse(recipe) if isinstance(recipe, str) else recipe for recipe in recipes]
-    wanted = [Recipe(), *(recipe for recipe in parsed if not recipe.is_reference)]
-    double = [str(recipe) for recipe in set(wanted) if wanted.count(recipe) > 1]
-    if double:
-        raise RequestError(f"'{double[0]}' is asked for twice")
-    return tuple(wanted)
 
 
 def _choose(

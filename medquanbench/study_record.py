@@ -8,18 +8,23 @@ import os
 import platform
 import resource
 import sys
+from collections.abc import Sequence
+from itertools import groupby
 
 import torch
 
 from medquanbench import __version__
+from medquanbench.calibration import DEFAULT_CASES
 from medquanbench.matching import near_names
 from medquanbench.metrics import METRICS
+from medquanbench.report.wording import number
 from medquanbench.roads import ROADS
 from medquanbench.stats import LEVEL
+from medquanbench.study_calibration import Spread, spreads
 from medquanbench.study_plan import Conduct, Plan
 from medquanbench.study_statistics import METHOD
 from medquanbench.tasks import TASKS
-from medquanbench.values import SCHEMA, Fact, Presence, Row, to_plain
+from medquanbench.values import SCHEMA, Fact, Presence, Record, Row, to_plain
 
 _PACKAGES = (
     "torch",
@@ -47,11 +52,21 @@ def facts(plan: Plan) -> tuple[Fact, ...]:
         Fact("Licence of the data", " ".join(f"{dataset.licence}. {dataset.citation}".split())),
         *_matching(plan),
         Fact("Cases", f"{len(plan.sums)} of split '{plan.split}'"),
+        *_calibration_facts(plan),
         Fact("Sliding window", f"{size} voxels, overlap {window.overlap:g}, {window.mode} blending"),
         Fact("Answer", ROADS[bundle.restore].words),
         Fact("Versions", ", ".join(f"{name} {version}" for name, version in versions())),
         Fact("Study key", plan.key),
     )
+
+
+def _calibration_facts(plan: Plan) -> tuple[Fact, ...]:
+    draws = [run.draw for run in plan.runs if run.draw is not None]
+    if not draws:
+        return ()
+    most = max(draws, key=lambda draw: len(draw.cases))
+    text = f"{len(most.cases)} cases, {most.windows_per_case} windows each: {', '.join(most.cases)}"
+    return (Fact("Calibration", text + f"; {plan.calibration.draws} draws" * (plan.calibration.draws > 1)),)
 
 
 def _matching(plan: Plan) -> tuple[Fact, ...]:
@@ -67,9 +82,15 @@ def _matching(plan: Plan) -> tuple[Fact, ...]:
     return tuple(Fact(name, text) for name, text in lines if text)
 
 
-def notes(plan: Plan, rows: tuple[Row, ...]) -> tuple[str, ...]:
+def notes(plan: Plan, rows: tuple[Row, ...], drawn: Sequence[Record] = ()) -> tuple[str, ...]:
     """What a reader of the table must know beside it."""
-    return (*plan.bundle.remarks, *_road_note(plan), *_mapping_notes(plan), *_presence_note(rows))
+    return (
+        *plan.bundle.remarks,
+        *_road_note(plan),
+        *_mapping_notes(plan),
+        *_presence_note(rows),
+        *_calibration_notes(plan, rows, drawn),
+    )
 
 
 def _road_note(plan: Plan) -> tuple[str, ...]:
@@ -106,13 +127,33 @@ def _presence_note(rows: tuple[Row, ...]) -> tuple[str, ...]:
     return (f"Structures hallucinated, lost (over all cases; each scores 0): {listed}.",)
 
 
+def _calibration_notes(plan: Plan, rows: tuple[Row, ...], drawn: Sequence[Record]) -> tuple[str, ...]:
+    found, draws = [], plan.calibration.draws
+    if plan.calibration.assumed:
+        told = "; ".join(map(str, plan.calibration.assumed))
+        found.append(f"No number of calibration cases was given (--calibrated): {DEFAULT_CASES} were taken for {told}.")
+    for recipe, of_recipe in groupby(_spreads(rows, drawn), lambda spread: spread.recipe):
+        told = ", ".join(
+            f"{spread.metric.upper()} {number(spread.mean, 4)} ({number(spread.least, 4)} to {number(spread.most, 4)})"
+            for spread in of_recipe
+        )
+        found.append(
+            f"{recipe}, mean (least to most) over {draws} draws of calibration cases: {told}. Its row is draw 0."
+        )
+    return tuple(found)
+
+
+def _spreads(rows: tuple[Row, ...], drawn: Sequence[Record]) -> tuple[Spread, ...]:
+    return spreads([row.record for row in rows], drawn)
+
+
 def versions() -> tuple[tuple[str, str], ...]:
     """Name and version of what the numbers were computed with."""
     found = [("medquanbench", __version__), ("python", platform.python_version())]
     return tuple(found + [(name, importlib.metadata.version(name)) for name in _PACKAGES])
 
 
-def record_json(plan: Plan, conduct: Conduct, rows: tuple[Row, ...]) -> str:
+def record_json(plan: Plan, conduct: Conduct, rows: tuple[Row, ...], drawn: Sequence[Record] = ()) -> str:
     """record.json: all that a repeat needs; what a repeat may change stands in ``times``, ``memory`` and ``host``."""
     bundle, dataset = plan.bundle, plan.dataset
     record = {
@@ -143,11 +184,32 @@ def record_json(plan: Plan, conduct: Conduct, rows: tuple[Row, ...]) -> str:
         "statistics": _statistics(plan, rows),
         "versions": dict(versions()),
         "results": [_result(row) for row in rows],
+        **_calibration(plan, rows, drawn),
         "times": {str(row.record.run.recipe): {c.case: c.seconds for c in row.record.cases} for row in rows},
         "memory": {"peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)},
         "host": _host(plan, conduct),
     }
     return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+
+
+def _calibration(plan: Plan, rows: tuple[Row, ...], drawn: Sequence[Record]) -> dict:
+    """What was calibrated on, and what other draws gave; nothing where nothing calibrates."""
+    if not plan.calibration.cases:
+        return {}
+    return {
+        "calibration": {
+            "case_sha256": {name: list(sums) for name, sums in plan.calibration.sums},
+            "default_number": [str(recipe) for recipe in plan.calibration.assumed],
+            "draws": plan.calibration.draws,
+            "spread": [
+                {**to_plain(spread), "mean": spread.mean, "least": spread.least, "most": spread.most}
+                for spread in _spreads(rows, drawn)
+            ],
+            "further_draws": [
+                {"recipe": str(run.recipe), "key": run.key, **to_plain(run.draw)} for run in plan.calibration.runs
+            ],
+        }
+    }
 
 
 def _conventions(plan: Plan) -> dict:

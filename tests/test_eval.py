@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from medquanbench import eval as door
-from medquanbench import study
+from medquanbench import study, study_plan
 from medquanbench.__main__ import main as doors
-from medquanbench.values import RequestError
+from medquanbench.values import Recipe, RequestError
 
 
 def run(*arguments: object) -> int:
@@ -36,6 +36,12 @@ def test_precision_flags_keep_their_order_and_repeat():
     found, rest = door.recipes(["--w4a8", "adaptive", "--bundle", "x", "--w8a8=per-tensor", "--w4a8", "per-channel"])
     assert found == [("w4a8", "adaptive"), ("w8a8", "per-tensor"), ("w4a8", "per-channel")]
     assert rest == ["--bundle", "x"]
+
+
+def test_formats_are_flags_of_their_own():
+    found, rest = door.recipes(["--mxfp4", "--bundle", "mxfp4", "--w4a16", "nf4"])
+    assert found == [("mxfp4", ""), ("w4a16", "nf4")] and rest == ["--bundle", "mxfp4"]
+    assert [str(Recipe.parse(" ".join(words))) for words in found] == ["w4a4 block mxfp4", "w4a16 block nf4"]
 
 
 @pytest.mark.parametrize("argv", [["--w4a4"], ["--w4a4", "--bundle"]])
@@ -65,6 +71,49 @@ def test_default_is_the_block_of_table_1(micro, tmp_path):
 def test_keep_and_input_bits_go_into_every_recipe(micro, tmp_path):
     assert run(*micro, "--w4a4", "adaptive", "--input-bits", 8) == 0
     assert "w4a4 adaptive input(8)" in (tmp_path / "out" / "results.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        (None, ""),
+        ("smooth", " smooth"),
+        ("smooth,svd(rank=8)", " smooth+svd(rank=8)"),
+        ("svd(rank=8,seed=1), hadamard(block=64) ,smooth", " svd(rank=8,seed=1)+hadamard(block=64)+smooth"),
+    ],
+)
+def test_transforms_compose_in_their_order(text, words):
+    assert door.transforms(text) == words
+
+
+@pytest.mark.parametrize("text", ["", " ", "smooth,", ",smooth", "smooth,,svd"])
+def test_an_empty_transform(text):
+    with pytest.raises(RequestError, match=f"^--transform '{text}' has an empty place"):
+        door.transforms(text)
+
+
+def test_transforms_calibration_and_draws_go_into_the_study(micro, monkeypatch):
+    asked = {}
+
+    def prepare(bundle, dataset, recipes, **how):
+        asked.update(how, recipes=list(map(str, recipes)))
+        raise RequestError("seen")
+
+    monkeypatch.setattr(study_plan, "prepare", prepare)
+    flags = ["--transform", "hadamard,svd(rank=2)", "--calibrated", 3, "--draws", 2, "--keep", "a.*"]
+    assert run(*micro, "--w4a4", "adaptive", "--w4a4", "engine", *flags) == 2
+    assert asked["recipes"] == [f"w4a4 {name} hadamard+svd(rank=2) keep(a.*)" for name in ("adaptive", "engine")]
+    assert asked["calibrated"] == 3 and asked["draws"] == 2
+    assert run(*micro, "--transform", "svd") == 2
+    assert len(asked["recipes"]) == 6 and all(recipe.endswith(" svd") for recipe in asked["recipes"])
+    assert asked["calibrated"] is None and asked["draws"] == 1
+
+
+def test_calibration_and_draws_reach_the_terminal(micro, tmp_path, capsys):
+    assert run(*micro, "--w4a4", "engine", "--calibrated", 2, "--draws", 2, "--cases", 1) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Note: w4a4 engine calib(2), mean (least to most) over 2 draws of calibration cases: DSC 0." in said
+    assert len((tmp_path / "out" / "draws.csv").read_text().splitlines()) == 3
 
 
 def test_a_wrong_request_leaves_no_folder(micro, tmp_path, capsys):
@@ -126,10 +175,11 @@ def test_doors_of_the_console_script(micro, capsys):
     assert doors(["--help"]) == 0
 
 
-def test_policies_of_the_help_are_those_that_exist():
-    from medquanbench.quant import POLICIES
+def test_policies_and_transforms_of_the_help_are_those_that_exist():
+    from medquanbench.quant import METHODS, POLICIES, TRANSFORMS
 
-    assert door.POLICIES == tuple(POLICIES)
+    assert door.POLICIES == tuple(POLICIES) and door.TRANSFORMS == tuple(TRANSFORMS)
+    assert door.METHODS == tuple(METHODS)
 
 
 def test_help_loads_no_torch():

@@ -20,12 +20,13 @@ FLOORS = {
     "key_maps": 2, "weights": 2, "files": 2, "containers": 2, "checkpoint_scan": 2, "closest": 2,
     "bundle_folder": 2, "config_objects": 2, "zoo_bundle": 2, "zoo_config": 2, "zoo_preprocessing": 2,
     "nifti_header": 2, "images": 2, "infer": 2, "restore": 2, "parts": 2, "scene": 2, "device": 2, "stop": 2,
-    "sliding": 2, "spill": 2, "roads": 2,
+    "sliding": 2, "spill": 2, "roads": 2, "calibration": 2,
     "nnunet_plan": 2, "nnunet_network": 2, "nnunet_orientation": 2, "nnunet_case": 2, "nnunet_folder": 2,
     "composition": 2, "composition_bundle": 2, "composition_count": 2,
     "progress": 2, "tasks": 2, "report": 2, "structures": 2, "matching": 2, "scores": 2,
     "run": 3,
     "doorway": 4, "study": 4, "study_folder": 4, "study_plan": 4, "study_record": 4, "study_statistics": 4,
+    "study_calibration": 4,
     "eval": 5, "profile": 5, "data": 5, "__main__": 5,
 }  # fmt: skip
 

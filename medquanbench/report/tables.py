@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from medquanbench.report import wording
 from medquanbench.report.model import StudyReport, metric_value
-from medquanbench.values import CaseResult, Judgement, LabelJudgement, Row, Run, Target
+from medquanbench.values import CaseResult, Judgement, LabelJudgement, Record, Row, Run, Target
 
 RESULTS_COLUMNS = (
     "bundle", "variant", "weights", "dataset", "precision", "granularity", "transform", "recipe", "n_cases",
@@ -29,6 +29,7 @@ _JUDGEMENT_COLUMNS = (
     "{}", "{}_fp32", "{}_diff", "{}_ci_low", "{}_ci_high", "{}_p_value", "{}_p_holm", "{}_p_wilcoxon", "{}_ni_bound",
     "{}_margin", "{}_verdict",
 )  # fmt: skip
+DRAWS_COLUMNS = ("recipe", "draw", "dsc", "nsd")
 WIDTH = 100
 _HEADINGS = ("Precision", "Granularity", "DSC (drop)", "NSD (drop)", "Difference [95 % CI]", "Verdict")
 _LONGEST_GRANULARITY = 15
@@ -62,6 +63,19 @@ def labels_csv(rows: Sequence[Row]) -> str:
     metrics = [judgement.metric for judgement in rows[0].findings.overall]
     columns = (*LABELS_COLUMNS, *(column.format(metric) for metric in metrics for column in _JUDGEMENT_COLUMNS))
     return _csv(columns, (_label_cells(row, label) for row in rows for label in row.findings.labels))
+
+
+def draws_csv(records: Sequence[Record], drawn: Sequence[Record]) -> str:
+    """The text of draws.csv: a row a recipe that calibrates and a draw of its cases, draw 0 being the study's row."""
+    recipes = dict.fromkeys(record.run.recipe for record in drawn)
+    found = (record for recipe in recipes for record in (*records, *drawn) if record.run.recipe == recipe)
+    return _csv(DRAWS_COLUMNS, (_draw_cells(record) for record in found))
+
+
+def _draw_cells(record: Record) -> tuple[str, ...]:
+    means = {name: record.mean(k) for k, name in enumerate(record.metrics)}
+    number = str(record.run.draw.number)
+    return str(record.run.recipe), number, _cell(means.get("dsc"), 6), _cell(means.get("nsd"), 6)
 
 
 def first_line(run: Run, reference_origin: str = "") -> str:

@@ -6,7 +6,7 @@ A config's ``restore`` names its road, for it is the way back to the image's gri
 from medquanbench.roads.labels_inverted import labels_inverted
 from medquanbench.roads.labels_nearest import labels_nearest
 from medquanbench.roads.logits_linear import logits_linear
-from medquanbench.roads.nnunet import nnunet
+from medquanbench.roads.nnunet import nnunet, nnunet_volume
 from medquanbench.roads.road import Begin, Network, Road, Watch
 
 ROADS: dict[str, Road] = {
@@ -21,7 +21,10 @@ ROADS: dict[str, Road] = {
         "largest there",
     ),
     "nnunet": Road(
-        nnunet, "logits carried to the image's own grid by nnU-Net's own resampling; the largest there", ("plan",)
+        nnunet,
+        "logits carried to the image's own grid by nnU-Net's own resampling; the largest there",
+        ("plan",),
+        nnunet_volume,
     ),
 }
 

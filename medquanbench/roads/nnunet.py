@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from medquanbench.images import LabelMap
+from medquanbench.infer import Volume
 from medquanbench.nnunet_case import carry_back, prepare
 from medquanbench.nnunet_plan import Plan, nnunetv2
 from medquanbench.roads.road import Begin, Network, Watch
@@ -34,8 +35,7 @@ def nnunet(
         RequestError: see :func:`medquanbench.nnunet_case.prepare`; the plan does not lead back to the image's grid.
         RunError: the network's output holds NaN or infinity, or is too large for the half-precision sums of nnU-Net.
     """
-    config = json.loads(bundle.config)
-    plan = Plan(**{key: value for key, value in config["plan"].items() if key != "_target_"})
+    plan = _plan_of(bundle)
     case = prepare(plan, images)
     watch = begin(case.volume.grid) if begin else None
     logits = _slide(network, plan, case.volume.tensor, device, 1 - bundle.window.overlap)
@@ -46,6 +46,20 @@ def nnunet(
         there, needed = (" x ".join(map(str, shape)) for shape in (answer.labels.shape, case.image.shape))
         raise RequestError(f"nnunetv2 carries the answer back to {there} voxels; {images[0]} has {needed}")
     return answer
+
+
+def nnunet_volume(bundle: Bundle, images: tuple[Path, ...]) -> Volume:
+    """What nnU-Net's network reads of a case: (channel, network's axes) float32, and its grid.
+
+    Raises:
+        RequestError: see :func:`medquanbench.nnunet_case.prepare`.
+    """
+    return prepare(_plan_of(bundle), images).volume
+
+
+def _plan_of(bundle: Bundle) -> Plan:
+    config = json.loads(bundle.config)
+    return Plan(**{key: value for key, value in config["plan"].items() if key != "_target_"})
 
 
 def _slide(network: Network, plan: Plan, image: torch.Tensor, device: str, step: float) -> torch.Tensor:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from medquanbench.images import Grid, LabelMap
+from medquanbench.infer import Volume, preprocess
 from medquanbench.sliding import Index
 
 if TYPE_CHECKING:
@@ -24,6 +25,15 @@ Begin = Callable[[Grid], Watch]
 """Called once before the windows slide, with the grid that the logits lie on; who listens to them."""
 
 
+def preprocessed(bundle: Bundle, images: tuple[Path, ...]) -> Volume:
+    """What the network of a bundle with MONAI transforms reads of a case: (channel, x, y, z) float32, and its grid.
+
+    Raises:
+        RequestError: see :func:`medquanbench.infer.transformed`.
+    """
+    return preprocess(bundle.preprocessing(), images[0])
+
+
 @dataclass(frozen=True)
 class Road:
     """One way from image files to labels.
@@ -34,8 +44,10 @@ class Road:
             fails.
         words: what becomes of the network's outputs, for reports.
         needs: entries of the config that ``answer`` reads, beside those that every config has.
+        volume: (bundle, image files) -> the image as ``answer`` slides its windows over it.
     """
 
     answer: Callable[[Network, Bundle, tuple[Path, ...], str, Begin | None], LabelMap]
     words: str
     needs: tuple[str, ...] = ()
+    volume: Callable[[Bundle, tuple[Path, ...]], Volume] = preprocessed

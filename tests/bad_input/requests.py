@@ -70,6 +70,27 @@ def case_twice(place: Place) -> None:
     place.card.write_text(place.card.read_text().replace('["m1", "m2"', '["m1", "m1"'))
 
 
+def calibration_of_an_evaluated_patient(place: Place) -> list[str]:
+    place.card.write_text(place.card.read_text() + '[patient]\nc1 = "anna"\nm3 = "anna"\n')
+    return ["--w4a4", "engine", "--calibrated", "1"]
+
+
+def card_without_calibration(place: Place) -> list[str]:
+    text = place.card.read_text()
+    place.card.write_text(text.replace('train = ["t1"]\n', "").replace('calibration = ["c1"]\n', ""))
+    return ["--w4a4", "engine", "--calibrated", "1"]
+
+
+def calibration_case_cut_off(place: Place) -> list[str]:
+    place.image("c1").write_bytes(place.image("c1").read_bytes()[:-30])
+    return ["--w4a4", "engine", "--calibrated", "1"]
+
+
+def calibration_case_missing(place: Place) -> list[str]:
+    place.label("c1").unlink()
+    return ["--w4a4", "engine", "--calibrated", "1"]
+
+
 def long_name(place: Place) -> list[str]:
     return ["--out", str(place.folder / ("x" * 300))]
 
@@ -99,7 +120,7 @@ REQUESTS = {
             "--device cuda: torch sees no CUDA device here",
             possible=lambda: not torch.cuda.is_available(),
         ),
-        Bad("no such flag", flags("--transform", "smooth"), "no flag '--transform' in eval; there is: --bundle"),
+        Bad("no such flag", flags("--smooth", "0.5"), "no flag '--smooth' in eval; there is: --bundle"),
         Bad("a flag without its value", flags("--seed"), "--seed: a value is needed"),
         Bad("a precision without a policy", flags("--w8a8"), "--w8a8 needs a policy: per-channel, per-tensor"),
         Bad("a precision that is not there", flags("--w1a4", "adaptive"), "'w1' asks for 1 bits"),
@@ -122,6 +143,58 @@ REQUESTS = {
         Bad("a layer to keep that is not there", flags("--keep", "decoder.*", "--w8a8", "adaptive"), "decoder.*"),
         Bad("all layers kept", flags("--keep", "*"), "changes no layer"),
         Bad("a layer to keep with a space in it", flags("--keep", "a b"), "brackets hold no spaces"),
+    ],
+    "Transforms and calibration": [
+        Bad(
+            "a transform that is not there",
+            flags("--transform", "svd,sharpen"),
+            "no transform 'sharpen' in medquanbench.quant; there is: ",
+        ),
+        Bad("an empty transform", flags("--transform", ""), "--transform '' has an empty place"),
+        Bad("a transform between two commas", flags("--transform", "smooth,,svd"), "'smooth,,svd' has an empty place"),
+        Bad("a transform with half a bracket", flags("--transform", "svd(rank=4"), "'svd(rank=4' has half a bracket"),
+        Bad("no calibration cases", flags("--calibrated", "0"), "0 calibration cases are asked for; at least 1"),
+        Bad("a negative number of calibration cases", flags("--calibrated", "-1"), "-1 calibration cases are asked"),
+        Bad("calibration cases that are no number", flags("--calibrated", "few"), "--calibrated: 'few' is no whole"),
+        Bad(
+            "more calibration cases than there are",
+            flags("--w4a4", "engine", "--calibrated", "3"),
+            "3 calibration cases are needed (8 where the request gives no number); the card of micro has 1 in "
+            "'calibration', 1 in 'train'",
+        ),
+        Bad(
+            "fewer cases than are taken where no number is given",
+            flags("--w4a4", "engine"),
+            "8 calibration cases are needed",
+        ),
+        Bad(
+            "calibration cases that nothing uses",
+            flags("--calibrated", "1"),
+            "nothing uses them: the scales of 'w4a4 adaptive' are dynamic",
+        ),
+        Bad(
+            "a calibration case that is evaluated",
+            flags("--w4a4", "engine", "--calibrated", "2", "--split", "train", "--cases", "1"),
+            "the calibration case 't1' is in the split 'train', too, which is evaluated",
+        ),
+        Bad(
+            "a calibration case of an evaluated patient",
+            calibration_of_an_evaluated_patient,
+            "the calibration case 'c1' and 'm3' of the split 'test', which is evaluated, are of one patient",
+        ),
+        Bad(
+            "a card without cases to calibrate on",
+            card_without_calibration,
+            "lists no cases to calibrate on: a split 'calibration' or 'train' is needed; there is: test",
+        ),
+        Bad("a calibration image that is cut off", calibration_case_cut_off, "c1.nii.gz is damaged or cut off"),
+        Bad(
+            "a calibration label that is missing",
+            calibration_case_missing,
+            "1 of the 2 files of the calibration cases cannot be opened, first data/labels/c1.nii.gz",
+        ),
+        Bad("draws without a number of cases", flags("--draws", "3"), "--draws repeats rows on other calibration"),
+        Bad("a single draw", flags("--calibrated", "1", "--draws", "1"), "--draws 1: at least 2 draws are needed"),
     ],
     "Folders": [
         Bad(
