@@ -74,7 +74,7 @@ class Correlator:
     def run(self) -> None:
         """Compute what was asked, and add it to where it belongs."""
         whole = {
-            (channels, key): torch.zeros(pairs[0].target.shape)
+            (channels, key): self.x.new_zeros(pairs[0].target.shape)
             for channels, keys in self.wanted.items()
             for key, pairs in keys.items()
         }
@@ -135,7 +135,7 @@ class Correlator:
         behind = sum(r * s for r, s in zip(reach, strides))
         budget = BUFFER_BYTES // (4 * prod(self.x.shape[:2]) * len(phases) * row)
         chunk = max(1, min((budget - reach[0]) // tile_rows, tiles)) * tile_rows
-        buffer = torch.zeros(len(phases), *self.x.shape[:2], chunk + -(-behind // row), *others)
+        buffer = self.x.new_zeros(len(phases), *self.x.shape[:2], chunk + -(-behind // row), *others)
         flat = buffer.flatten(3)
         for start in range(0, rows, chunk):
             for place, phase in enumerate(phases):

@@ -180,7 +180,7 @@ class _Part:
 
 def _zeros(positions: int, x: torch.Tensor, channels: slice) -> torch.Tensor:
     inputs = channels.stop - channels.start
-    return torch.zeros(positions * (positions + 1) // 2, x.shape[0], inputs, inputs)
+    return torch.zeros(positions * (positions + 1) // 2, x.shape[0], inputs, inputs, device=x.device)
 
 
 def _cut(inputs: int, positions: int, largest: int) -> list[slice]:

@@ -77,7 +77,7 @@ def _order(gram: torch.Tensor, falling: bool) -> torch.Tensor:
 def _lower_factor(gram: torch.Tensor, order: torch.Tensor, damp: float) -> torch.Tensor:
     """L with L L^T = H + damping, its rows and columns in this order: V of the opposite order, turned around."""
     size = gram.shape[-1]
-    groups, columns = torch.arange(gram[..., 0, 0].numel())[:, None, None], order.reshape(-1, size)
+    groups, columns = torch.arange(gram[..., 0, 0].numel(), device=gram.device)[:, None, None], order.reshape(-1, size)
     # By one index, since each copy of a large layer's H takes 300 MB.
     matrix = gram.reshape(-1, size, size)[groups, columns[:, :, None], columns[:, None, :]].reshape(gram.shape)
     diagonal = matrix.diagonal(dim1=-2, dim2=-1)
@@ -95,7 +95,7 @@ def _lower_factor(gram: torch.Tensor, order: torch.Tensor, damp: float) -> torch
 
 
 def _nearest_plane(weight: torch.Tensor, lower: torch.Tensor, scale: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """Columns of the weight as rows, rounded from the last to the first: all (..., k, o), but the factor (..., k, k)."""
+    """Columns of the weight as rows, rounded from the last to the first: (..., k, o); the factor is (..., k, k)."""
     count = weight.shape[-2]
     rounded, missed = torch.empty_like(weight), torch.empty_like(weight)
     diagonal = lower.diagonal(dim1=-2, dim2=-1)
