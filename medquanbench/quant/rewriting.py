@@ -11,7 +11,7 @@ from medquanbench.quant.calibrate import Magnitudes, observe
 from medquanbench.quant.methods import METHODS, NEAREST, Rounding
 from medquanbench.quant.quantized import QuantizedLayer
 from medquanbench.quant.transforms import TRANSFORMS, NotDone, Transform
-from medquanbench.values import Recipe, RequestError, Term, not_found
+from medquanbench.values import FLOAT_BITS, Recipe, RequestError, Term, not_found
 
 
 def check_terms(recipe: Recipe) -> None:
@@ -30,6 +30,8 @@ def check_terms(recipe: Recipe) -> None:
             raise not_found("transform", term.name, "medquanbench.quant", [*TRANSFORMS, *METHODS])
         if methods.count(term.name) > 1:
             raise RequestError(f"'{recipe}' rounds by {term.name} twice")
+    if methods and recipe.weight_bits == FLOAT_BITS:
+        raise RequestError(f"'{recipe}' rounds by {methods[0]}, and w{FLOAT_BITS} leaves weights in float")
 
 
 def rounding_of(recipe: Recipe) -> Rounding:

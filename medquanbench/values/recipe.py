@@ -223,7 +223,9 @@ def _parse_rest(words: list[str], text: str) -> _Rest:
     steps = _BETWEEN_TERMS.split(found["transform"]) if "transform" in found else []
     terms = tuple(_parse_term(step, text) for step in steps)
     keep = tuple(found["keep"].split(",")) if "keep" in found else ()
-    found["calib"], _, observer = found.get("calib", "").partition(",")
+    found["calib"], comma, observer = found.get("calib", "").partition(",")
+    if comma and not observer:
+        raise RequestError(f"'{text}' is no recipe: in calib(N,NAME) the name of an observer is missing")
     return _Rest(
         terms, keep, _parse_int(found, "calib", text), observer.lower() or None, _parse_int(found, "input", text)
     )  # fmt: skip

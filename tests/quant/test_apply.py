@@ -215,6 +215,7 @@ def test_keep_gives_the_glob_that_matched():
         ("w4a4 adaptive hadamard(block=inf)", "block is a power of two"),
         ("w4a4 adaptive calib(8)", "uses calibration"),
         ("w4a4 adaptive keep(no.such)", "keep\\(no.such\\) matches none of 3 layers"),
+        ("w16a4 adaptive clip", "rounds by clip, and w16 leaves weights in float"),
         ("w4a4 adaptive clip+clip", "rounds by clip twice"),
         ("w4a4 adaptive gptq(damp=2)", "damp is a number from 0 to 1"),
         ("w4a4 adaptive descend(sweeps=0)", "sweeps is a whole number"),

@@ -264,6 +264,7 @@ def test_a_recipe_may_name_the_observer(name):
         ("w4a4 engine calib(2,median)", "no observer 'median' in medquanbench.quant; there is: absmax, entropy, mse"),
         ("w4a4 per-channel smooth calib(2,mse)", "asks an observer: its scales are dynamic"),
         ("w4a4 engine calib(mse)", "needs a whole number"),
+        ("w4a4 engine calib(2,)", "the name of an observer is missing"),
     ],
 )
 def test_observers_that_do_not_fit(text, message):
