@@ -99,9 +99,14 @@ def _why_calibration(recipe: Recipe) -> str:
     reading = [term.name for term in recipe.transforms if reads_inputs(term)]
     if reading:
         return f"{reading[0]} looks at what layers read"
-    if not recipe.is_reference and POLICIES[recipe.policy]("", _ANY).static is not None:
+    if not recipe.is_reference and _is_static(recipe):
         return f"the scales of {recipe.policy} are static"
     return ""
+
+
+def _is_static(recipe: Recipe) -> bool:
+    """A policy has static scales for all kinds of layers or for none."""
+    return spec_of(recipe, "", _ANY).static is not None
 
 
 def check(network: nn.Module, recipe: Recipe, calibration: Iterable[torch.Tensor] | None = None) -> None:
@@ -115,7 +120,7 @@ def check(network: nn.Module, recipe: Recipe, calibration: Iterable[torch.Tensor
     _check_names(recipe)
     if (recipe.calibration is not None or calibration is not None) and not needs_calibration(recipe):
         raise RequestError(f"nothing in '{recipe}' uses calibration cases: its scales are dynamic")
-    if recipe.observer is not None and POLICIES[recipe.policy]("", _ANY).static is None:
+    if recipe.observer is not None and not _is_static(recipe):
         raise RequestError(f"nothing in '{recipe}' asks an observer: its scales are dynamic")
     found = sites(network)
     _check_globs(recipe, found)

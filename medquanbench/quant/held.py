@@ -106,9 +106,12 @@ def hold_weights(
 def _grams(
     root: nn.Module, layers: list[QuantizedLayer], calibration: Iterable[torch.Tensor] | None
 ) -> dict[str, Gram]:
-    with_zeros = [layer for layer in layers if geometry_of(layer.layer) is not None]
-    grams = {layer.path: Gram(layer.kind, geometry_of(layer.layer), most=VOXELS) for layer in with_zeros}
-    seen = observe(root, with_zeros, calibration, lambda layer: _adding(grams[layer.path], layer))
+    geometries = [(layer, geometry_of(layer.layer)) for layer in layers]
+    with_zeros = [(layer, geometry) for layer, geometry in geometries if geometry is not None]
+    grams = {layer.path: Gram(layer.kind, geometry, most=VOXELS) for layer, geometry in with_zeros}
+    seen = observe(
+        root, [layer for layer, _ in with_zeros], calibration, lambda layer: _adding(grams[layer.path], layer)
+    )
     return {path: gram for path, gram in grams.items() if path in seen}
 
 

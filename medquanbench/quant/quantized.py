@@ -155,7 +155,7 @@ class QuantizedLayer(nn.Module):
         if elements_per_scale(split, layout, spec) < 2:
             return x
         single = x.reshape(split).float()
-        if self.sections and "c" not in spec.granularity.axes:
+        if self._has_sections(spec):
             axis = layout.index("c")
             parts = [self._on_grid(part, layout, spec, reads_image) for part in single.split(self.sections, axis)]
             return torch.cat(parts, axis).to(x.dtype).reshape(shape)
@@ -179,11 +179,17 @@ class QuantizedLayer(nn.Module):
         return quantize_integers(single, scale, spec, room).mul_(scale)
 
     def _seen(self, split: tuple[int, ...], layout: tuple[str, ...], spec: TensorSpec, note: str) -> TensorNote:
-        if self.sections and "c" not in spec.granularity.axes:
+        if self._has_sections(spec):
             smallest = min(self.sections)
             split = tuple(smallest if axis == "c" else size for size, axis in zip(split, layout))
-            note = "; ".join(filter(None, (note, f"a scale for each of {len(self.sections)} sections of channels")))
+            note = "; ".join(filter(None, (note, self._sections_note())))
         return tensor_note(split, layout, spec, note, SCALE_BITS + spec.grid.bits * self.asymmetric)
+
+    def _has_sections(self, spec: TensorSpec) -> bool:
+        return bool(self.sections) and "c" not in spec.granularity.axes
+
+    def _sections_note(self) -> str:
+        return f"a scale for each of {len(self.sections)} sections of channels" if self.sections else ""
 
     def _quantize_static(
         self, x: torch.Tensor, split: tuple[int, ...], spec: StaticSpec, reads_image: bool, first: bool
@@ -193,9 +199,10 @@ class QuantizedLayer(nn.Module):
         placed = Placed(*self.placed)
         if first:
             # A scale that holds for every input costs nothing a value.
-            note = f"a scale for each of {len(self.sections)} sections of channels" if self.sections else ""
             elements = x.numel() // placed.step.numel()
-            self.seen = TensorNote(spec.bits, spec.granularity.name, elements, float(spec.bits), note)
+            self.seen = TensorNote(
+                spec.bits, spec.granularity.name, elements, float(spec.bits), self._sections_note()
+            )  # fmt: skip
         single = x.reshape(split).float()
         held = placed.quantize(single)
         if not torch.compiler.is_compiling():

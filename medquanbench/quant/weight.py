@@ -54,14 +54,14 @@ def quantize_weight(
         return note, _round(layer, kind, spec, rounding, gram)
     shape, layout = kind.weight_shape, kind.weight_layout
     chosen, reason = or_coarser(shape, layout, spec, PER_WEIGHT)
-    note, words = tensor_note(shape, layout, chosen, reason), ""
+    note = tensor_note(shape, layout, chosen, reason)
     weight = layer.weight.detach()
     if elements_per_scale(shape, layout, chosen) >= 2:
         if rounding != NEAREST:
             return note, _round(layer, kind, chosen, rounding, gram)
         weight = fake_quantize(weight.reshape(shape), layout, chosen).reshape(weight.shape)
     layer.weight = nn.Parameter(weight, requires_grad=False)
-    return note, words
+    return note, ""
 
 
 def _round(layer: nn.Module, kind: Kind, spec: TensorSpec | Format, rounding: Rounding, gram: Gram | None) -> str:
