@@ -4,7 +4,7 @@
     python scripts/train_demo.py --bundle nnunet --dataset msd-hippocampus --data-root DIR --minutes 20
 
 Preprocessing, window and labels are those of the bundle's config for this set of weights. The learning rate follows
-the clock, so that `--minutes` is what it costs. State is saved about every minute: the same command goes on where it
+time spent, so that `--minutes` is what it costs on a quiet machine. State is saved about every minute: the same command goes on where it
 stopped. A new training starts from the shipped weights where there are any (`--fresh` starts from nothing). The
 checkpoint is chosen on the calibration cases; the test cases are scored once, at the end, with the half-precision
 weights that are shipped.
@@ -216,6 +216,11 @@ def class_weights(samples: list[Sample], classes: int, power: float) -> torch.Te
     return (counts[0] / counts.clamp(min=1)) ** power
 
 
+def _busy() -> float:
+    """Seconds of work of one thread: other programs on the machine take nothing from a training."""
+    return time.process_time() / torch.get_num_threads()
+
+
 def train(trainer: Trainer, samples: list[Sample], calibration, window: Window, targets: Targets) -> None:
     args, total = trainer.args, 60 * trainer.args.minutes
     classes = len(targets.labels) + 1
@@ -224,11 +229,11 @@ def train(trainer: Trainer, samples: list[Sample], calibration, window: Window, 
     random = np.random.default_rng([args.seed, trainer.steps])
     losses, saved = [], time.time()
     while trainer.seconds < total:
-        began = time.time()
+        began = _busy()
         picks = random.integers(0, len(samples), args.batch)
         batch = [augment(crop(samples[i], window.size, random, classes), random) for i in picks]
         losses.append(trainer.step(batch, loss_of))
-        trainer.seconds += time.time() - began
+        trainer.seconds += _busy() - began
         if len(losses) == 100:
             told = f"loss {np.nanmean(losses):.4f}  skipped {trainer.skipped}"
             print(f"{trainer.seconds / 60:6.1f} min  step {trainer.steps:6d}  {told}", flush=True)
