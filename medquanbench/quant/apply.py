@@ -62,27 +62,29 @@ def quantize(
         raise RequestError(f"'{recipe}' needs calibration inputs: {_why_calibration(recipe)}")
     copy, batch, layers, lines = copied(network), Batch(), {}, []
     replaced: dict[int, nn.Module] = {}
+    own: dict[str, Recipe] = {}
     for site in sites(copy):
         line, layer = _treat(site, recipe, batch)
         lines += [line] if line else []
         if layer is not None:
             replaced[id(site.module)] = layers[line.path] = layer
+            own[line.path] = recipe if site.matches(recipe.at8) is None else recipe.raised
     root = replaced_in(copy, replaced)
     batch.listen(root)
     was_training = [module for module in root.modules() if module.training]
     root.eval()
     for path, layer in layers.items():
-        layer.expect(spec_of(recipe, path, layer.kind))
+        layer.expect(spec_of(own[path], path, layer.kind))
     told = rewrite(root, layers, recipe.transforms, calibration)
-    planned = {path: activation_of(recipe, path, layer.kind) for path, layer in layers.items()}
+    planned = {path: activation_of(own[path], path, layer.kind) for path, layer in layers.items()}
     fix_scales(root, layers, planned, calibration)
-    weights = hold_weights(root, layers, recipe, rounding_of(recipe), calibration)
+    weights = hold_weights(root, layers, own, rounding_of(recipe), calibration)
     for module in was_training:
         module.training = True
     for path, layer in layers.items():
         layer.activation = planned[path]
         layer.forget()
-    return root, Receipt(str(recipe), tuple(_told(line, recipe, layers, weights, told) for line in lines))
+    return root, Receipt(str(recipe), tuple(_told(line, own, layers, weights, told) for line in lines))
 
 
 def needs_calibration(recipe: Recipe) -> bool:
@@ -144,10 +146,12 @@ def _check_names(recipe: Recipe) -> None:
 
 def _check_globs(recipe: Recipe, found: list[Site]) -> None:
     layers = [site for site in found if is_layer(site.module)]
-    for glob in recipe.keep:
+    for word, glob in [("keep", glob) for glob in recipe.keep] + [("at8", glob) for glob in recipe.at8]:
         if not any(site.matches((glob,)) for site in layers):
             some = [site.names[0] for site in layers]
-            raise RequestError(f"keep({glob}) matches none of {len(some)} layers; they are {', '.join(some[:5])}, ...")
+            raise RequestError(
+                f"{word}({glob}) matches none of {len(some)} layers; they are {', '.join(some[:5])}, ..."
+            )
 
 
 def _treat(site: Site, recipe: Recipe, batch: Batch) -> tuple[Line | None, QuantizedLayer | None]:
@@ -166,7 +170,7 @@ def _treat(site: Site, recipe: Recipe, batch: Batch) -> tuple[Line | None, Quant
 
 def _told(
     line: Line,
-    recipe: Recipe,
+    own: dict[str, Recipe],
     layers: dict[str, QuantizedLayer],
     weights: dict[str, tuple[TensorNote, str]],
     told: dict[str, tuple[str, ...]],
@@ -176,7 +180,7 @@ def _told(
         return line
     weight, rounding = weights.get(line.path, (FLOAT, ""))
     words = told[line.path] + ((f"weight: {rounding}",) if rounding else ())
-    layer, unit = layers[line.path], hardware_of(recipe, layers[line.path])
+    layer, unit = layers[line.path], hardware_of(own[line.path], layers[line.path])
     return replace(
         line, weight=weight, activation=layer.planned(), transforms=words, hardware=unit.tag.value,
         hardware_reason=unit.reason,

@@ -77,7 +77,7 @@ def hardware_of(recipe: Recipe, layer: QuantizedLayer) -> Hardware:
 def hold_weights(
     root: nn.Module,
     layers: Mapping[str, QuantizedLayer],
-    recipe: Recipe,
+    recipes: Mapping[str, Recipe],
     rounding: Rounding,
     calibration: Iterable[torch.Tensor] | None,
 ) -> dict[str, tuple[TensorNote, str]]:
@@ -86,7 +86,7 @@ def hold_weights(
     Raises:
         RunError: NaN or infinity in a weight; the message names the layer.
     """
-    chosen = {path: weight_of(recipe, path, layer.kind) for path, layer in layers.items()}
+    chosen = {path: weight_of(recipes[path], path, layer.kind) for path, layer in layers.items()}
     wanted = {path: layer for path, layer in layers.items() if chosen[path] is not None}
     grams: dict[str, Gram] = {}
     found: dict[str, tuple[TensorNote, str]] = {}

@@ -1,10 +1,10 @@
 """Recipe: all that is done to a network, as a value that prints and parses.
 
-    w4a4 adaptive smooth(alpha=0.5)+svd(rank=4) keep(decoder.*) calib(8) input(8)
+    w4a4 adaptive smooth(alpha=0.5)+svd(rank=4) keep(decoder.*) at8(encoder.0.*) calib(8) input(8)
 
 Bits first, then the policy, then the format where values do not lie on integers, the transforms in the order in which
-they are applied, what is kept in float, the number of calibration cases, and the bits of the image where they differ
-from the layers'. ``fp32`` is the reference; ``mxfp4`` is short for ``w4a4 block mxfp4``, ``w4a16 nf4`` for
+they are applied, what is kept in float, what is held at 8 bits, the number of calibration cases, and the bits of the
+image where they differ from the layers'. ``fp32`` is the reference; ``mxfp4`` is short for ``w4a4 block mxfp4``, ``w4a16 nf4`` for
 ``w4a16 block nf4``. This floor knows the grammar only; which policies and transforms exist is known to
 ``medquanbench.quant``.
 """
@@ -12,7 +12,7 @@ from the layers'. ``fp32`` is the reference; ``mxfp4`` is short for ``w4a4 block
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from medquanbench.values.errors import RequestError, not_found
 
@@ -25,7 +25,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _TERM = re.compile(r"([a-z][a-z0-9_-]*)(?:\(([^()]*)\))?")
 _BETWEEN_TERMS = re.compile(r"\+(?![^(]*\))")  # a + outside brackets: svd(rank=1e+1) is one term
 _KEY, _VALUE = re.compile(r"[^\s(),=]+"), re.compile(r"[^\s(),]+")
-_WORDS = ("keep", "calib", "input")  # the recipe's own, so no step can have these names
+_WORDS = ("keep", "at8", "calib", "input")  # the recipe's own, so no step can have these names
 FORMATS = {
     "mxint8": 8, "mxfp8": 8, "mxfp8-e5m2": 8, "mxfp6": 6, "mxfp6-e3m2": 6, "mxfp4": 4, "nvfp4": 4, "nf4": 4,
     "benford": 4,
@@ -59,6 +59,14 @@ class Term:
         return f"{self.name}({','.join(f'{key}={value}' for key, value in self.parameters)})"
 
 
+def _check_globs(globs: tuple[str, ...], what: str) -> None:
+    for place, glob in enumerate(globs):
+        if glob in globs[:place]:
+            raise RequestError(f"'{glob}' is {what} twice")
+        if not glob or re.search(r"[\s,()]", glob):
+            raise RequestError(f"'{glob}' is no module path or glob; it may hold no space, comma or bracket")
+
+
 def check_bits(bits: int, text: str) -> None:
     if not (2 <= bits <= 8 or bits == FLOAT_BITS):
         raise RequestError(f"'{text}' asks for {bits} bits; there are 2 to 8, and {FLOAT_BITS} for float")
@@ -75,6 +83,7 @@ class Recipe:
         format: name of what holds weights, and activations too unless it is one of weights alone; None for integers.
         transforms: rewrites of the float network, applied left to right.
         keep: globs over module paths that stay in float (``*`` crosses dots).
+        at8: globs over module paths whose weights and inputs are held at 8 bits, where the others have fewer.
         calibration: number of calibration cases, or None.
         input_bits: bits of the image that enters the first layer; None as the layers'.
     """
@@ -88,6 +97,7 @@ class Recipe:
     input_bits: int | None = None
     format: str | None = None
     observer: str | None = None
+    at8: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_bits(self.weight_bits, f"w{self.weight_bits}")
@@ -103,11 +113,20 @@ class Recipe:
         if self.observer is not None and (self.calibration is None or not _NAME.fullmatch(self.observer)):
             raise RequestError(f"'{self.observer}' is no observer of calibration cases, as in calib(8,percentile)")
         self._check_format()
-        for place, glob in enumerate(self.keep):
-            if glob in self.keep[:place]:
-                raise RequestError(f"'{glob}' is kept twice")
-            if not glob or re.search(r"[\s,()]", glob):
-                raise RequestError(f"'{glob}' is no module path or glob; it may hold no space, comma or bracket")
+        _check_globs(self.keep, "kept")
+        _check_globs(self.at8, "held at 8 bits")
+        if self.at8 and (self.format is not None or min(self.weight_bits, self.activation_bits) >= 8):
+            what = self.format or f"w{self.weight_bits}a{self.activation_bits}"
+            raise RequestError(
+                f"at8({','.join(self.at8)}) holds layers at 8 bits among integers of fewer, not in {what}"
+            )
+
+    @property
+    def raised(self) -> Recipe:
+        """The recipe of the layers that ``at8`` names: 8 bits where the others have fewer, for the image too."""
+        image = None if self.input_bits is None else max(8, self.input_bits)
+        weight, activation = max(8, self.weight_bits), max(8, self.activation_bits)
+        return replace(self, weight_bits=weight, activation_bits=activation, input_bits=image, at8=())
 
     def _check_format(self) -> None:
         """Raises RequestError where format, bits and policy do not go together."""
@@ -157,6 +176,8 @@ class Recipe:
             words.append(self.transform)
         if self.keep:
             words.append(f"keep({','.join(self.keep)})")
+        if self.at8:
+            words.append(f"at8({','.join(self.at8)})")
         if self.calibration is not None:
             words.append(f"calib({','.join(filter(None, (str(self.calibration), self.observer)))})")
         if self.input_bits is not None:
@@ -165,7 +186,7 @@ class Recipe:
 
     @classmethod
     def parse(cls, text: str) -> Recipe:
-        """Read a recipe from its text; bits and policy in any case, ``keep``, ``calib`` and ``input`` in any order.
+        """Read a recipe from its text; bits and policy in any case, ``keep``, ``at8``, ``calib`` and ``input`` in any order.
 
         Raises:
             RequestError: the text is no recipe; the message says which word, and what is expected.
@@ -184,7 +205,7 @@ class Recipe:
         parts, policy = _parse_rest(rest, text), words[1].lower()
         return cls(
             int(bits[1]), int(bits[2]), policy, parts.transforms, parts.keep, parts.calib, parts.input, form,
-            parts.observer,
+            parts.observer, parts.at8,
         )  # fmt: skip
 
 
@@ -205,6 +226,7 @@ class _Rest:
     calib: int | None
     observer: str | None
     input: int | None
+    at8: tuple[str, ...]
 
 
 def _parse_rest(words: list[str], text: str) -> _Rest:
@@ -217,17 +239,17 @@ def _parse_rest(words: list[str], text: str) -> _Rest:
         if key in found:
             raise RequestError(
                 f"'{text}' is no recipe: '{word}' comes after another {key}; "
-                "keep lists globs with commas, transforms are joined with +"
+                "keep and at8 list globs with commas, transforms are joined with +"
             )
         found[key] = value
     steps = _BETWEEN_TERMS.split(found["transform"]) if "transform" in found else []
     terms = tuple(_parse_term(step, text) for step in steps)
-    keep = tuple(found["keep"].split(",")) if "keep" in found else ()
+    keep, at8 = (tuple(found[word].split(",")) if word in found else () for word in ("keep", "at8"))
     found["calib"], comma, observer = found.get("calib", "").partition(",")
     if comma and not observer:
         raise RequestError(f"'{text}' is no recipe: in calib(N,NAME) the name of an observer is missing")
     return _Rest(
-        terms, keep, _parse_int(found, "calib", text), observer.lower() or None, _parse_int(found, "input", text)
+        terms, keep, _parse_int(found, "calib", text), observer.lower() or None, _parse_int(found, "input", text), at8
     )  # fmt: skip
 
 

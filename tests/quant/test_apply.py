@@ -189,6 +189,25 @@ def test_keep_globs(glob, kept):
         assert torch.equal(quantized.get_submodule(path).weight, network.get_submodule(path).weight)
 
 
+def test_layers_at_8_bits_are_held_as_in_w8a8_and_the_others_as_without():
+    network, x = toy()
+    mixed, receipt, _ = run(network, x, "w4a4 per-channel at8(encoder.3,linear)")
+    low, high = (run(network, x, f"{bits} per-channel")[0] for bits in ("w4a4", "w8a8"))
+    raised = {"encoder.3", "linear"}
+    for path in ("encoder.0", "encoder.3", "head", "linear"):
+        like = (high if path in raised else low).get_submodule(path)
+        assert torch.equal(mixed.get_submodule(path).weight, like.weight)
+        assert mixed.get_submodule(path).activation == like.activation
+    bits = {line.path: (line.weight.bits, line.activation.bits) for line in receipt.lines if line.state == "quantized"}
+    assert bits == {path: (8, 8) if path in raised else (4, 4) for path in bits}
+
+
+def test_keep_goes_before_at8():
+    network, x = toy()
+    receipt = run(network, x, "w4a4 per-tensor keep(head) at8(*)")[1]
+    assert states(receipt)["head"] == "kept"
+
+
 def test_keep_gives_the_glob_that_matched():
     _, receipt = quantize(Shared(), Recipe.parse("w4a4 per-tensor keep(again,decoder.up)"))
     assert [line.reason for line in receipt.lines] == ["keep(again)", "", "keep(decoder.up)"]
@@ -215,6 +234,7 @@ def test_keep_gives_the_glob_that_matched():
         ("w4a4 adaptive hadamard(block=inf)", "block is a power of two"),
         ("w4a4 adaptive calib(8)", "uses calibration"),
         ("w4a4 adaptive keep(no.such)", "keep\\(no.such\\) matches none of 3 layers"),
+        ("w4a4 adaptive at8(no.such)", "at8\\(no.such\\) matches none of 3 layers"),
         ("w16a4 adaptive clip", "rounds by clip, and w16 leaves weights in float"),
         ("w4a4 adaptive clip+clip", "rounds by clip twice"),
         ("w4a4 adaptive gptq(damp=2)", "damp is a number from 0 to 1"),

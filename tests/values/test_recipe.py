@@ -55,6 +55,10 @@ def test_different_recipes_print_differently():
         ("fp32", Recipe()),
         ("w4a4 adaptive", Recipe(4, 4, "adaptive")),
         ("w8a8 per-tensor", Recipe(8, 8, "per-tensor")),
+        (
+            "w4a4 adaptive keep(a) at8(head,stem.*) calib(2)",
+            Recipe(4, 4, "adaptive", keep=("a",), at8=("head", "stem.*"), calibration=2),
+        ),
         ("w4a16 per-channel keep(decoder.*)", Recipe(4, 16, "per-channel", keep=("decoder.*",))),
         (
             "w4a4 adaptive smooth(alpha=0.5)+svd(rank=4) keep(decoder.*,*.head) calib(8) input(8)",
@@ -124,9 +128,12 @@ BAD_TEXTS = {
     "w4a4 per-tensor keep(a,)": "'' is no module path or glob",
     "w4a4 per-tensor keep(a, b)": "'keep(a,' has half a bracket; brackets hold no spaces",
     "w4a4 per-tensor keep(a,a)": "'a' is kept twice",
+    "w4a4 per-tensor at8(a,a)": "'a' is held at 8 bits twice",
+    "w8a8 per-tensor at8(a)": "at8(a) holds layers at 8 bits among integers of fewer, not in w8a8",
+    "mxfp4 at8(a)": "not in mxfp4",
     "w4a4 per-tensor keep(a) keep(b)": "'keep(b)' comes after another keep",
     "w4a4 per-tensor calib(1) calib(2)": "comes after another calib",
-    "w4a4 per-tensor svd smooth": "comes after another transform; keep lists globs with commas, transforms are joined",
+    "w4a4 per-tensor svd smooth": "comes after another transform; keep and at8 list globs with commas, transforms are joined",
     "w4a4 per-tensor svd+": "'' is no step",
     "w4a4 per-tensor Svd": "'Svd' is no step",
     "w4a4 per-tensor svd(4)": "needs name=value in its brackets",
@@ -180,3 +187,16 @@ def test_any_text_is_a_recipe_or_a_sentence():
             assert str(error)
         else:
             assert Recipe.parse(str(recipe)) == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "raised"),
+    [
+        ("w4a4 engine gptq at8(a) calib(8)", "w8a8 engine gptq calib(8)"),
+        ("w4a4 engine at8(a) input(4)", "w8a8 engine input(8)"),
+        ("w2a16 per-channel keep(b) at8(a)", "w8a16 per-channel keep(b)"),
+        ("w16a3 per-tensor at8(a) input(16)", "w16a8 per-tensor input(16)"),
+    ],
+)
+def test_what_is_held_at_8_bits_never_gets_fewer(text, raised):
+    assert str(Recipe.parse(text).raised) == raised
