@@ -3,11 +3,11 @@
 
     python scripts/train_demo.py --bundle nnunet --dataset msd-hippocampus --data-root DIR --minutes 20
 
-Preprocessing, window and labels are those of the bundle's config for this set of weights. The learning rate follows
-time spent, so that `--minutes` is what it costs on a quiet machine. State is saved about every minute: the same command goes on where it
-stopped. A new training starts from the shipped weights where there are any (`--fresh` starts from nothing). The
-checkpoint is chosen on the calibration cases; the test cases are scored once, at the end, with the half-precision
-weights that are shipped.
+Preprocessing, window and labels are those of the bundle's config for this set of weights. The learning rate follows the
+work of a thread, so that `--minutes` is what it costs on a quiet machine. State is saved about every minute: the same
+command goes on where it stopped. A new training starts from the shipped weights where there are any (`--fresh` starts
+from nothing). The checkpoint is chosen on the calibration cases; the test cases are scored once, at the end, with the
+half-precision weights that are shipped.
 """
 
 from __future__ import annotations
