@@ -10,13 +10,11 @@ from __future__ import annotations
 import argparse
 import gc
 import os
-import platform
 import statistics
 import sys
 import time
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -24,10 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import torch
 import torch._dynamo
 from contenders import CONTENDERS, DEFAULT, Contender, Ready
+from machine import machine, versions
 from table import markdown
 from written import write
 
-import medquanbench
 from medquanbench import shelf
 from medquanbench.bundle import build_network, merged_config
 from medquanbench.quant import executed_layers
@@ -56,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     chosen = _chosen(options.contenders)
-    result = {"schema": 1, "machine": _machine(), "versions": _versions(), "rounds": options.rounds, "networks": []}
+    result = {"schema": 1, "machine": _machine(), "versions": versions(TOOLS), "rounds": options.rounds, "networks": []}
     for name in options.network or SIZES:
         with torch.inference_mode():
             result["networks"].append(_measure(name, options.size or SIZES.get(name, SMALL), chosen, options.rounds))
@@ -155,39 +153,16 @@ def _as_json(row: Row) -> dict:
     c, times = row.contender, row.seconds
     return {
         "contender": c.name, "tool": c.tool, "weights": c.weights, "activations": c.activations, "scales": c.scales,
-        "compiled": c.compiled, "quantized_layers": row.quantized, "seconds": list(times),
+        "like": c.like, "compiled": c.compiled, "quantized_layers": row.quantized, "seconds": list(times),
         "min_seconds": min(times, default=None), "median_seconds": statistics.median(times) if times else None,
         "reason": row.reason,
     }  # fmt: skip
 
 
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "medquanbench": medquanbench.__version__}
-    for tool in TOOLS:
-        try:
-            found[tool] = version(tool)
-        except PackageNotFoundError:
-            found[tool] = "not installed"
-    return found
-
-
 def _machine() -> dict:
-    models = [x for x in _lines("/proc/cpuinfo") if x.startswith("model name")]
-    return {
-        "cpu": models[0].partition(":")[2].strip() if models else platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "system": platform.system(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "environment": {key: Path(value).name for key, value in sorted(os.environ.items()) if key.startswith(MATTER)},
-    }
-
-
-def _lines(file: str) -> list[str]:
-    try:
-        return Path(file).read_text().splitlines()
-    except OSError:
-        return []
+    settings = {key: Path(value).name for key, value in sorted(os.environ.items()) if key.startswith(MATTER)}
+    capability = torch.backends.cpu.get_cpu_capability()
+    return machine() | {"threads": torch.get_num_threads(), "capability": capability, "environment": settings}
 
 
 if __name__ == "__main__":

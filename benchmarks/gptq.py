@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import resource
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import torch
+from machine import Peak, environment, machine, resident_mb, versions
 from torch import nn
 from written import write
 
@@ -121,8 +117,9 @@ def main(arguments: list[str] | None = None) -> int:
             rows.append(_in_a_process(contender, layer, options))
             row = rows[-1]
             print(row.reason or f"{row.seconds:.2f} s, {row.above_start_mb:.0f} MB", flush=True)
-    result = {"schema": 1, "machine": _machine(options.threads), "versions": _versions(), "bits": BITS,
-              "rounds": options.rounds, "rows": [asdict(row) for row in rows]}  # fmt: skip
+    about = machine() | {"threads": options.threads, "capability": torch.backends.cpu.get_cpu_capability()}
+    result = {"schema": 1, "machine": about, "versions": versions(TOOLS), "bits": BITS, "rounds": options.rounds,
+              "rows": [asdict(row) for row in rows]}  # fmt: skip
     write(result, markdown(result), options.out)
     return 0
 
@@ -143,7 +140,7 @@ def _in_a_process(contender: str, layer: str, options: argparse.Namespace) -> Me
     found = []
     for _ in range(options.rounds):
         try:
-            done = subprocess.run(command, env=_environment(), capture_output=True, text=True, timeout=options.timeout)
+            done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=options.timeout)
         except subprocess.TimeoutExpired:
             return Measured(contender, layer, reason=f"not done after {options.timeout:.0f} s")
         if done.returncode:
@@ -153,39 +150,16 @@ def _in_a_process(contender: str, layer: str, options: argparse.Namespace) -> Me
     return min(found, key=lambda row: row.seconds)
 
 
-def _environment() -> dict[str, str]:
-    """The package of this checkout, whatever is installed."""
-    paths = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
-    return os.environ | {"PYTHONPATH": paths}
-
-
 def measure(contender: str, layer: str, threads: int) -> Measured:
     """Run one contender in this process, after a small layer for which everything is loaded and made."""
     torch.set_num_threads(threads)
     CONTENDERS[contender](*_problem("4,4,6")[:2])
     module, x, unseen = _problem(layer)
-    before, began = _resident_mb(), time.perf_counter()
-    with _Peak() as peak:
+    before, began = resident_mb(), time.perf_counter()
+    with Peak() as peak:
         found = CONTENDERS[contender](module, x)
     seconds = time.perf_counter() - began
     return Measured(contender, layer, seconds, peak.mb - before, _error(module, found, unseen))
-
-
-class _Peak(threading.Thread):
-    """Looks at the resident memory all the time: the system's own peak is of all that was before, too."""
-
-    def __enter__(self) -> _Peak:
-        self.mb, self.over = _resident_mb(), threading.Event()
-        self.start()
-        return self
-
-    def run(self) -> None:
-        while not self.over.wait(0.002):
-            self.mb = max(self.mb, _resident_mb())
-
-    def __exit__(self, *error: object) -> None:
-        self.over.set()
-        self.join()
 
 
 def _problem(layer: str) -> tuple[nn.Conv3d, torch.Tensor, torch.Tensor]:
@@ -209,35 +183,13 @@ def _error(layer: nn.Conv3d, found: torch.Tensor, x: torch.Tensor) -> float:
     return float(error / plain)
 
 
-def _resident_mb() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 1e6
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for tool in TOOLS:
-        try:
-            found[tool] = version(tool)
-        except PackageNotFoundError:
-            found[tool] = "not installed"
-    return found
-
-
-def _machine(threads: int) -> dict:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {"cpu": models[0] if models else platform.machine(), "threads": threads,
-            "capability": torch.backends.cpu.get_cpu_capability()}  # fmt: skip
-
-
 def markdown(result: dict) -> str:
     """The JSON result as a page."""
-    machine, versions = result["machine"], ", ".join(f"{tool} {number}" for tool, number in result["versions"].items())
+    about, tools = result["machine"], ", ".join(f"{tool} {number}" for tool, number in result["versions"].items())
     lines = [
         "# GPTQ of one 3 x 3 x 3 convolution: medquanbench, Brevitas",
         "",
-        f"{machine['cpu']}, {machine['threads']} threads, {machine['capability']}; {versions}. INT{result['bits']} per "
+        f"{about['cpu']}, {about['threads']} threads, {about['capability']}; {tools}. INT{result['bits']} per "
         f"output channel, one input of batch 1, random weights and a smooth random input; the fastest of "
         f"{result['rounds']} processes each. `/ ours`: over the first row of the same table. Error: of the layer's "
         "output on another input, in the square, over that of rounding to nearest.",

@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
-import platform
 import resource
 import sys
 import time
@@ -23,8 +21,11 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
 import numpy as np
 import torch
+from machine import machine
 from monai.inferers import sliding_window_inference
 
 from medquanbench.bundle_config import Window
@@ -242,16 +243,7 @@ def _times(name: str, seconds: float, network: float) -> str:
 
 
 def _machine() -> dict:
-    cpu = Path("/proc/cpuinfo")
-    models = [line for line in cpu.read_text().splitlines() if line.startswith("model name")] if cpu.is_file() else []
-    return {
-        "cpu": models[0].partition(":")[2].strip() if models else platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "system": platform.system(),
-        "torch": version("torch"),
-        "monai": version("monai"),
-    }
+    return machine() | {"threads": torch.get_num_threads(), "torch": version("torch"), "monai": version("monai")}
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

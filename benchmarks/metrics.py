@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER))
 
+from machine import environment, machine, versions  # noqa: E402
 from metric_table import markdown  # noqa: E402
 from written import write  # noqa: E402
 
@@ -41,8 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not cases:
         print("nothing was measured; --synthetic 64 needs no data")
         return 0
-    result = {"schema": 1, "machine": _machine(), "versions": _versions(), "rounds": options.rounds, "cases": cases}
-    result |= {"synthetic": not options.data, "skipped": missing}
+    result = {"schema": 1, "machine": machine(), "versions": versions(PACKAGES), "rounds": options.rounds}
+    result |= {"cases": cases, "synthetic": not options.data, "skipped": missing}
     write(result, markdown(result), options.out)
     return 0
 
@@ -105,34 +103,11 @@ def _row(contender: str, metric: str, answer: dict, expected: dict) -> dict:
 
 
 def _environment() -> dict[str, str]:
-    """One thread, and the package of this checkout, whatever is installed."""
-    paths = os.pathsep.join(filter(None, (str(FOLDER.parent), os.environ.get("PYTHONPATH"))))
-    return os.environ | dict.fromkeys(THREADS, "1") | {"PYTHONPATH": paths}
+    return environment() | dict.fromkeys(THREADS, "1")
 
 
 def _python(*arguments: str) -> None:
     subprocess.run([sys.executable, str(FOLDER / arguments[0]), *arguments[1:]], env=_environment(), check=True)
-
-
-def _versions() -> dict[str, str]:
-    text = (FOLDER.parent / "medquanbench" / "__init__.py").read_text()
-    own = next(line.partition("=")[2].strip(' "') for line in text.splitlines() if line.startswith("__version__"))
-    found = {"python": platform.python_version(), "medquanbench": own}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
-
-
-def _machine() -> dict:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {"cpu": models[0] if models else platform.machine(), "cores": os.cpu_count(), "system": platform.system()}
 
 
 if __name__ == "__main__":

@@ -77,10 +77,17 @@ def _verdicts(rows: list[dict], fp32: float) -> list[str]:
             said.append(
                 f"Ours, {word}: {min(ours):.2f} to {max(ours):.2f} of eager FP32; the target of {target} {holds}."
             )
-        others = [r for r in rows if r["tool"] not in (OURS, FLOAT) and r["compiled"] == compiled and r["seconds"]]
-        if ours and others:
-            best = min(others, key=lambda row: row["min_seconds"])
-            ratio = best["min_seconds"] / fp32
-            below = "below" if max(ours) < ratio else "not all below"
-            said.append(f"Fastest of the others, {word}: {best['contender']}, {ratio:.2f}; ours are {below} it.")
-    return said
+    return said + [_compared(like, rows) for like in dict.fromkeys(row["like"] for row in rows) if like]
+
+
+def _compared(like: str, rows: list[dict]) -> str:
+    """Ours against rows of other tools that compute as much for their scales, all of them eager."""
+    alike = [row for row in rows if row["like"] == like and not row["compiled"] and row["seconds"]]
+    ours = [row["min_seconds"] for row in alike if row["tool"] == OURS]
+    others = [row for row in alike if row["tool"] != OURS]
+    if not ours or not others:
+        return f"Scales of {like}: {'nobody else' if ours else 'none of ours'} was timed."
+    best = min(others, key=lambda row: row["min_seconds"])
+    shares = [f"{one / best['min_seconds']:.2f}" for one in (min(ours), max(ours))]
+    below = "below" if max(ours) < best["min_seconds"] else "not all below"
+    return f"Scales of {like}: ours take {shares[0]} to {shares[1]} of {best['contender']}'s time, {below} it."

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 
-def write(result: dict, text: str, out: Path) -> None:
+def write(result: dict, text: str, out: Path, show: bool = True) -> None:
     """Write ``out.json`` and ``out.md`` and print the text; ``out`` has no suffix, its folder is made."""
     out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     out.with_suffix(".md").write_text(text)
-    print(text)
+    if show:
+        print(text)

@@ -16,8 +16,10 @@ from medquanbench.quant.layers import is_layer, is_opaque, kind_of, obstacle
 from medquanbench.quant.policies import POLICIES
 from medquanbench.quant.quantized import QuantizedLayer
 from medquanbench.quant.ranges import RANGES
-from medquanbench.quant.rewriting import check_terms, reads_inputs, rewrite, rounding_of
+from medquanbench.quant.reconstruct.run import reconstruct
+from medquanbench.quant.rewriting import check_terms, confined_terms, reads_inputs, rewrite, rounding_of
 from medquanbench.quant.sites import Site, copied, replaced_in, sites
+from medquanbench.quant.weight import OnGrid
 from medquanbench.values import (
     FLOAT,
     FLOAT_BITS,
@@ -26,7 +28,6 @@ from medquanbench.values import (
     Recipe,
     RequestError,
     State,
-    TensorNote,
     not_found,
 )
 
@@ -78,7 +79,11 @@ def quantize(
     told = rewrite(root, layers, recipe.transforms, calibration)
     planned = {path: activation_of(own[path], path, layer.kind) for path, layer in layers.items()}
     fix_scales(root, layers, planned, calibration)
-    weights = hold_weights(root, layers, own, rounding_of(recipe), calibration)
+    rounding = rounding_of(recipe)
+    original = copied(root) if rounding.learned is not None else None
+    weights = hold_weights(root, layers, own, rounding.at_once, calibration)
+    if rounding.learned is not None:
+        weights = reconstruct(root, original, layers, weights, planned, rounding.learned, calibration)
     for module in was_training:
         module.training = True
     for path, layer in layers.items():
@@ -101,13 +106,13 @@ def _why_calibration(recipe: Recipe) -> str:
     reading = [term.name for term in recipe.transforms if reads_inputs(term)]
     if reading:
         return f"{reading[0]} looks at what layers read"
-    if not recipe.is_reference and _is_static(recipe):
+    if not recipe.is_reference and is_static(recipe):
         return f"the scales of {recipe.policy} are static"
     return ""
 
 
-def _is_static(recipe: Recipe) -> bool:
-    """A policy has static scales for all kinds of layers or for none."""
+def is_static(recipe: Recipe) -> bool:
+    """Whether the scales of activations come from calibration: for all kinds of layers, or for none."""
     return spec_of(recipe, "", _ANY).static is not None
 
 
@@ -122,7 +127,7 @@ def check(network: nn.Module, recipe: Recipe, calibration: Iterable[torch.Tensor
     _check_names(recipe)
     if (recipe.calibration is not None or calibration is not None) and not needs_calibration(recipe):
         raise RequestError(f"nothing in '{recipe}' uses calibration cases: its scales are dynamic")
-    if recipe.observer is not None and not _is_static(recipe):
+    if recipe.observer is not None and not is_static(recipe):
         raise RequestError(f"nothing in '{recipe}' asks an observer: its scales are dynamic")
     found = sites(network)
     _check_globs(recipe, found)
@@ -146,12 +151,11 @@ def _check_names(recipe: Recipe) -> None:
 
 def _check_globs(recipe: Recipe, found: list[Site]) -> None:
     layers = [site for site in found if is_layer(site.module)]
-    for word, glob in [("keep", glob) for glob in recipe.keep] + [("at8", glob) for glob in recipe.at8]:
+    held = [(f"{word}({glob})", glob) for word, globs in (("keep", recipe.keep), ("at8", recipe.at8)) for glob in globs]
+    for words, glob in held + confined_terms(recipe.transforms):
         if not any(site.matches((glob,)) for site in layers):
             some = [site.names[0] for site in layers]
-            raise RequestError(
-                f"{word}({glob}) matches none of {len(some)} layers; they are {', '.join(some[:5])}, ..."
-            )
+            raise RequestError(f"{words} matches none of {len(some)} layers; they are {', '.join(some[:5])}, ...")
 
 
 def _treat(site: Site, recipe: Recipe, batch: Batch) -> tuple[Line | None, QuantizedLayer | None]:
@@ -172,16 +176,16 @@ def _told(
     line: Line,
     own: dict[str, Recipe],
     layers: dict[str, QuantizedLayer],
-    weights: dict[str, tuple[TensorNote, str]],
+    weights: dict[str, OnGrid],
     told: dict[str, tuple[str, ...]],
 ) -> Line:
     """A receipt's line with what is known of a layer before a forward."""
     if line.path not in layers:
         return line
-    weight, rounding = weights.get(line.path, (FLOAT, ""))
-    words = told[line.path] + ((f"weight: {rounding}",) if rounding else ())
+    weight = weights.get(line.path, OnGrid(FLOAT))
+    words = told[line.path] + ((f"weight: {weight.words}",) if weight.words else ())
     layer, unit = layers[line.path], hardware_of(own[line.path], layers[line.path])
     return replace(
-        line, weight=weight, activation=layer.planned(), transforms=words, hardware=unit.tag.value,
+        line, weight=weight.note, activation=layer.planned(), transforms=words, hardware=unit.tag.value,
         hardware_reason=unit.reason,
     )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -28,6 +30,20 @@ class Batch:
         """Begin and end with every call of the network, also where it fails."""
         root.register_forward_pre_hook(self._begin, with_kwargs=True)
         root.register_forward_hook(self._end, always_call=True)
+
+    @contextmanager
+    def part(self, samples: int, image: torch.Tensor | None = None) -> Iterator[None]:
+        """While it is entered, a part of the network may be called alone, as in a forward of so many samples.
+
+        Args:
+            image: what the part reads, if that is the image.
+        """
+        self.samples, self._image = samples, None if image is None else image.untyped_storage().data_ptr()
+        try:
+            yield
+        finally:
+            self.samples = self._image = None
+            self._workspace.clear()
 
     @property
     def is_open(self) -> bool:

@@ -78,39 +78,77 @@ class Gram:
         self.voxels = 0
         self._largest, self._most, self._random = largest, most, Random(0)
         self._inputs = kind.inputs // kind.groups
+        self._plan: list[tuple[tuple[int, ...], slice]] = []  # kernel positions and channels of each part of H
         self._parts: list[_Part] = []
+        self._waiting: list[_Sample] = []
         self._samples: list[tuple[torch.Tensor, int]] = []  # sum of a sample's patches (groups, i * kernel), and count
 
-    def add(self, x: torch.Tensor) -> None:
+    @property
+    def held_bytes(self) -> int:
+        """Memory that it takes: of H, or of the inputs while these are less."""
+        pairs = sum(4 * part.pairs.numel() for part in self._parts)
+        return pairs + sum(sample.bytes for sample in self._waiting)
+
+    def add(self, x: torch.Tensor, divisors: tuple[torch.Tensor, ...] = ()) -> None:
         """Add a layer's input: ``(n, c, *spatial)`` of a convolution, unpadded; ``(..., c)`` of a linear one.
 
         Samples stand on the leading axis of a convolution's input; all tokens of a linear layer's are one sample.
+
+        Args:
+            divisors: by which each channel is divided first, one after the other: c values each, of any shape.
         """
         x = x.detach().float()
         linear = isinstance(self.kind, Linear)
+        spatial = [1] if linear else [1] * (x.dim() - 2)
+        by = [divisor.reshape(self.kind.groups, self._inputs, *spatial) for divisor in divisors]
         for sample in [x.reshape(-1, x.shape[-1]).T] if linear else x:
             if sample.numel():
-                self._add_sample(sample.unflatten(0, (self.kind.groups, self._inputs)))
+                self._add_sample(sample.unflatten(0, (self.kind.groups, self._inputs)), by)
 
-    def _add_sample(self, x: torch.Tensor) -> None:
+    def _add_sample(self, x: torch.Tensor, divisors: list[torch.Tensor]) -> None:
         size = tuple(x.shape[2:])
         along = taps(self.kind, self.geometry, size)
         count = outputs(self.kind, self.geometry, size)
-        if not self._parts:
-            self._parts = [
-                _Part(positions, channels, _zeros(len(positions), x, channels))
+        if not self._plan:
+            self._plan = [
+                (positions, channels)
                 for positions in families(along)
                 for channels in _cut(self._inputs, len(positions), self._largest)
             ]
         if self._most is not None and count > self._most and self._can_be_cut:
             part = excerpt(along, size, self._most, self._random)
             x, along, count = x[(..., *part.inside)], part.along, part.outputs
-        correlator = Correlator(x, along)
+        for divisor in divisors:
+            x = x / divisor
+        self._samples.append((_sums(x, along).flatten(1), count))
+        self.voxels += count
+        self._keep(_Sample(x, along))
+
+    def _keep(self, sample: _Sample) -> None:
+        """Add a sample to H; or put it aside, as long as inputs take less memory than H: of deep layers, most do."""
+        rows = sum(len(positions) * (len(positions) + 1) * _length(channels) ** 2 for positions, channels in self._plan)
+        most = 2 * self.kind.groups * rows  # in bytes: half of all pairs, four bytes each
+        if self._parts or self.held_bytes + sample.bytes > most:
+            self._settle(sample.x)
+            self._accumulate(sample)
+        else:
+            self._waiting.append(_Sample(sample.x.clone(memory_format=torch.contiguous_format), sample.along))
+
+    def _settle(self, like: torch.Tensor) -> None:
+        """Make H of the inputs that were put aside."""
+        if not self._parts:
+            self._parts = [
+                _Part(positions, channels, _zeros(len(positions), like, channels)) for positions, channels in self._plan
+            ]
+        waiting, self._waiting = self._waiting, []
+        for sample in waiting:
+            self._accumulate(sample)
+
+    def _accumulate(self, sample: _Sample) -> None:
+        correlator = Correlator(sample.x, sample.along)
         for part in self._parts:
             correlator.request(part.positions, part.channels, part.pairs)
         correlator.run()
-        self._samples.append((_sums(x, along).flatten(1), count))
-        self.voxels += count
 
     @property
     def _can_be_cut(self) -> bool:
@@ -133,6 +171,8 @@ class Gram:
             RunError: nothing has been added, or it held NaN or infinity.
         """
         self._check()
+        if self._waiting:
+            self._settle(self._waiting[0].x)
         kernel = self._samples[0][0].shape[1] // self._inputs
         means = self._mean_rows(centre)
         for part in self._parts:
@@ -160,6 +200,18 @@ class Gram:
 
 
 @dataclass(frozen=True, eq=False)
+class _Sample:
+    """What counts of one sample, float32 (groups, channels, *spatial), and the taps on it."""
+
+    x: torch.Tensor
+    along: list[list[AxisTap]]
+
+    @property
+    def bytes(self) -> int:
+        return 4 * self.x.numel()
+
+
+@dataclass(frozen=True, eq=False)
 class _Part:
     """Sums of products for each pair of kernel positions: float32 (pairs, groups, c, c), first position's rows."""
 
@@ -179,8 +231,12 @@ class _Part:
 
 
 def _zeros(positions: int, x: torch.Tensor, channels: slice) -> torch.Tensor:
-    inputs = channels.stop - channels.start
+    inputs = _length(channels)
     return torch.zeros(positions * (positions + 1) // 2, x.shape[0], inputs, inputs, device=x.device)
+
+
+def _length(channels: slice) -> int:
+    return channels.stop - channels.start
 
 
 def _cut(inputs: int, positions: int, largest: int) -> list[slice]:

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
 
-from medquanbench.quant.calibrate import observe
 from medquanbench.quant.formats import FORMATS, Format
-from medquanbench.quant.gram import LARGEST_BLOCK, Gram
+from medquanbench.quant.gram import Gram
 from medquanbench.quant.grid import Grid, IntegerGrid
 from medquanbench.quant.hardware import Hardware, Tag, hardware
 from medquanbench.quant.kind import Kind
-from medquanbench.quant.layers import geometry_of
 from medquanbench.quant.methods import Rounding
+from medquanbench.quant.moments import passes
 from medquanbench.quant.policies import POLICIES
-from medquanbench.quant.quantized import Activation, Held, QuantizedLayer, Watch
+from medquanbench.quant.quantized import Activation, Held, QuantizedLayer
 from medquanbench.quant.ranges import RANGES
 from medquanbench.quant.spec import LayerSpec, StaticSpec, TensorSpec
-from medquanbench.quant.weight import quantize_weight
-from medquanbench.values import FLOAT_BITS, WEIGHT_FORMATS, Recipe, RunError, TensorNote
-
-VOXELS = 32768
-"""Outputs of a sample that are counted: at 4 bits all of a 128 x 128 x 128 map would lower the error by 1 %."""
-GRAM_BYTES = 1 << 30
-"""What the statistics of layers that are looked at together may take; more of them take another pass."""
+from medquanbench.quant.weight import OnGrid, quantize_weight
+from medquanbench.values import FLOAT_BITS, WEIGHT_FORMATS, Recipe, RunError
 
 
 def spec_of(recipe: Recipe, path: str, kind: Kind) -> LayerSpec:
@@ -80,58 +74,39 @@ def hold_weights(
     recipes: Mapping[str, Recipe],
     rounding: Rounding,
     calibration: Iterable[torch.Tensor] | None,
-) -> dict[str, tuple[TensorNote, str]]:
-    """Put all weights on their grids; path -> what a receipt says of the weight and of its rounding.
+) -> dict[str, OnGrid]:
+    """Put all weights on their grids; path -> where it lies now.
 
     Raises:
         RunError: NaN or infinity in a weight; the message names the layer.
     """
     chosen = {path: weight_of(recipes[path], path, layer.kind) for path, layer in layers.items()}
-    wanted = {path: layer for path, layer in layers.items() if chosen[path] is not None}
-    grams: dict[str, Gram] = {}
-    found: dict[str, tuple[TensorNote, str]] = {}
-    for together in _within_memory(wanted.values()) if rounding.needs_inputs else [list(wanted.values())]:
-        if rounding.needs_inputs:  # in the float network: none of these has been rounded yet
-            grams = _grams(root, together, calibration)
-        for layer in together:
-            spec, gram = chosen[layer.path], grams.get(layer.path)
-            try:
-                folded = layer.channel_steps if isinstance(spec, TensorSpec) else None
-                found[layer.path] = quantize_weight(layer.layer, layer.kind, spec, rounding, gram, folded)
-            except RunError as error:
-                raise RunError(f"weight of layer '{layer.path}': {error}") from None
+    wanted = [layer for path, layer in layers.items() if chosen[path] is not None]
+    found: dict[str, OnGrid] = {}
+    if not rounding.needs_inputs:
+        return {layer.path: _on_grid(layer, chosen[layer.path], rounding) for layer in wanted}
+    aside: list[tuple[QuantizedLayer, torch.Tensor, torch.Tensor | None]] = []
+    for shown in passes(root, wanted, calibration):
+        for layer in shown.layers:
+            float_, gram = (layer.layer.weight, layer.layer.bias), shown.grams.pop(layer.path, None)
+            found[layer.path] = _on_grid(layer, chosen[layer.path], rounding, gram, layer.path in shown.normed)
+            if not shown.is_last:  # later passes, too, are of the float network
+                aside.append((layer, layer.layer.weight, layer.layer.bias))
+                layer.layer.weight, layer.layer.bias = float_
+    for layer, weight, bias in aside:
+        layer.layer.weight, layer.layer.bias = weight, bias
     return found
 
 
-def _grams(
-    root: nn.Module, layers: list[QuantizedLayer], calibration: Iterable[torch.Tensor] | None
-) -> dict[str, Gram]:
-    geometries = [(layer, geometry_of(layer.layer)) for layer in layers]
-    with_zeros = [(layer, geometry) for layer, geometry in geometries if geometry is not None]
-    grams = {layer.path: Gram(layer.kind, geometry, most=VOXELS) for layer, geometry in with_zeros}
-    seen = observe(
-        root, [layer for layer, _ in with_zeros], calibration, lambda layer: _adding(grams[layer.path], layer)
-    )
-    return {path: gram for path, gram in grams.items() if path in seen}
-
-
-def _adding(gram: Gram, layer: QuantizedLayer) -> Watch:
-    steps = layer.channel_steps
-    divisor = None if steps is None else steps.reshape(-1, *[1] * layer.kind.spatial_rank)
-    return lambda x, layout: gram.add((x if divisor is None else x / divisor).flatten(0, 1))
-
-
-def _within_memory(layers: Iterable[QuantizedLayer]) -> Iterator[list[QuantizedLayer]]:
-    """Neighbouring layers whose statistics fit into memory together."""
-    together: list[QuantizedLayer] = []
-    taken = 0
-    for layer in layers:
-        rows = layer.layer.weight[0].numel() if layer.kind.groups == 1 else layer.layer.weight.numel()
-        size = 4 * rows * min(rows, LARGEST_BLOCK)
-        if together and taken + size > GRAM_BYTES:
-            yield together
-            together, taken = [], 0
-        together.append(layer)
-        taken += size
-    if together:
-        yield together
+def _on_grid(
+    layer: QuantizedLayer,
+    spec: TensorSpec | Format,
+    rounding: Rounding,
+    gram: Gram | None = None,
+    is_normed: bool = False,
+) -> OnGrid:
+    folded = layer.channel_steps if isinstance(spec, TensorSpec) else None
+    try:
+        return quantize_weight(layer.layer, layer.kind, spec, rounding, gram, folded, is_normed)
+    except RunError as error:
+        raise RunError(f"weight of layer '{layer.path}': {error}") from None

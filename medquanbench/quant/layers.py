@@ -14,6 +14,8 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTra
 # They use their children's weights without calling them (an encoder layer does so in its fast path for inference).
 _OPAQUE = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.RNNBase, nn.RNNCellBase)
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.PReLU)
+# What they compute, whichever class of torch's computes it.
+_AFFINE = (nn.BatchNorm3d.forward, nn.InstanceNorm3d.forward, nn.GroupNorm.forward, nn.LayerNorm.forward)
 _PLAIN = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
@@ -76,16 +78,59 @@ def weight_groups(layer: nn.Module, kind: Kind) -> torch.Tensor:
 
 def hold_weight(layer: nn.Module, kind: Kind, groups: torch.Tensor) -> None:
     """Give a layer the weight of :func:`weight_groups`' form."""
+    layer.weight = nn.Parameter(in_torchs_order(layer, kind, groups).contiguous(), requires_grad=False)
+
+
+def in_torchs_order(layer: nn.Module, kind: Kind, groups: torch.Tensor) -> torch.Tensor:
+    """A weight of :func:`weight_groups`' form, in the shape and dtype of the layer's own."""
     if isinstance(kind, Convolution) and kind.transposed:
         groups = groups.transpose(1, 2)
-    weight = groups.reshape(layer.weight.shape).to(layer.weight.dtype).contiguous()
-    layer.weight = nn.Parameter(weight, requires_grad=False)
+    return groups.reshape(layer.weight.shape).to(layer.weight.dtype)
 
 
 def shift_bias(layer: nn.Module, shift: torch.Tensor) -> None:
     """Add to a layer's bias, an entry an output; a layer without one gets one."""
     bias = shift if layer.bias is None else layer.bias.detach().float() + shift
     layer.bias = nn.Parameter(bias.to(layer.weight), requires_grad=False)
+
+
+def divide_outputs(layer: nn.Module, kind: Kind, factors: torch.Tensor) -> None:
+    """Divide what a layer answers by a factor for each of its output channels, in weight and bias."""
+    hold_weight(layer, kind, weight_groups(layer, kind) / factors.reshape(kind.groups, -1, 1, 1))
+    if layer.bias is not None:
+        layer.bias = nn.Parameter(layer.bias.detach() / factors.to(layer.bias), requires_grad=False)
+
+
+def is_norm(module: nn.Module) -> bool:
+    """True for norms of torch that multiply each channel by a number of its own, or would if they had been asked to."""
+    own = type(module).forward in _AFFINE and "forward" not in vars(module) and "weight" in module._parameters
+    return own and (not isinstance(module, nn.LayerNorm) or len(module.normalized_shape) == 1)
+
+
+def norm_channels(norm: nn.Module) -> int:
+    """Channels of a norm for which :func:`is_norm` holds."""
+    if isinstance(norm, nn.LayerNorm):
+        return norm.normalized_shape[0]
+    return norm.num_channels if isinstance(norm, nn.GroupNorm) else norm.num_features
+
+
+def divide_norm(norm: nn.Module, factors: torch.Tensor) -> None:
+    """Divide what a norm answers by a factor for each channel; one that had no weight gets one."""
+    for name in ("weight", "bias"):
+        old = getattr(norm, name)
+        if old is not None:
+            setattr(norm, name, nn.Parameter(old.detach() / factors.to(old), requires_grad=False))
+    if norm.weight is None:
+        norm.weight = nn.Parameter(1 / factors, requires_grad=False)
+
+
+def takes_means_away(module: nn.Module) -> bool:
+    """True for a norm that subtracts each channel's mean over each sample, so that it is blind to a layer's bias."""
+    if not is_norm(module):
+        return False
+    if isinstance(module, nn.GroupNorm):
+        return module.num_groups == module.num_channels
+    return type(module).forward is nn.InstanceNorm3d.forward and not module.track_running_stats
 
 
 def geometry_of(layer: nn.Module) -> Geometry | None:

@@ -14,12 +14,15 @@ from medquanbench.quant.formats import Format, format_quantize
 from medquanbench.quant.granularity import PER_SAMPLE
 from medquanbench.quant.kind import Kind, channel_axis
 from medquanbench.quant.price import SCALE_BITS, block_note, elements_per_scale, or_coarser, tensor_note
+from medquanbench.quant.slabs import in_slabs
 from medquanbench.quant.spec import LayerSpec, StaticSpec, TensorSpec
 from medquanbench.quant.static import Placed
+from medquanbench.quant.steps import Divide
 from medquanbench.values import FLOAT, RunError, TensorNote
 
-Watch = Callable[[torch.Tensor, tuple[str, ...]], None]
-"""Told of every input of a layer: the tensor with its leading axis split, and the names of its axes."""
+Watch = Callable[[torch.Tensor, tuple[str, ...], torch.Tensor | None], None]
+"""Told of every input of a layer in a pass over calibration inputs: the tensor with its leading axis split, the names
+of its axes, and what the tensor is to be divided by, which broadcasts to it; None: nothing."""
 
 
 Held = TensorSpec | StaticSpec | Format
@@ -77,18 +80,41 @@ class QuantizedLayer(nn.Module):
             reads_image, first = self._known_to_read_image(), False
         else:
             reads_image, first = self._note_call(input)
-        if self.watch is not None and self.batch.joins is not None:
-            self._note_joined(self.batch.joins.sections(input, channel_axis(self.kind)))
+        spec = self.activation.image if reads_image else self.activation.usual
+        if self.batch.joins is not None and spec is None:
+            return self._observed(input, output_size)
+        input, added = self.stepped(input, output_size)
+        if spec is not None and input.numel():
+            input = self._quantize(input, spec, reads_image, first)
+        output = self.layer(input) if output_size is None else self.layer(input, output_size)
+        for more in added:
+            output = output + more
+        return output
+
+    def stepped(self, input: torch.Tensor, output_size: list[int] | None) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """An input behind all steps, and what is to be added to the output."""
         added = []
         for step in self.steps:
             input, more = step(input, output_size)
             added += [] if more is None else [more]
+        return input, added
+
+    def _observed(self, input: torch.Tensor, output_size: list[int] | None) -> torch.Tensor:
+        """A forward in a pass over calibration inputs, in float. It spares memory, and divides no whole input."""
+        if self.watch is not None:
+            self._note_joined(self.batch.joins.sections(input, channel_axis(self.kind)))
+        alone = len(self.steps) == 1 and isinstance(self.steps[0], Divide) and output_size is None
+        divisor = self.steps[0].factors if alone else None
+        added = []
+        if not alone:
+            input, added = self.stepped(input, output_size)
         if self.watch is not None and input.numel():
-            self.watch(input.float().reshape(self._split(input)[0]), self._split(input)[1])
-        spec = self.activation.image if reads_image else self.activation.usual
-        if spec is not None and input.numel():
-            input = self._quantize(input, spec, reads_image, first)
-        output = self.layer(input) if output_size is None else self.layer(input, output_size)
+            split, layout = self._split(input)
+            self.watch(input.float().reshape(split), layout, divisor)
+        if output_size is None:
+            output = in_slabs(self.layer, self.kind, input, divisor)
+        else:
+            output = self.layer(input, output_size)
         for more in added:
             output = output + more
         return output
@@ -106,6 +132,11 @@ class QuantizedLayer(nn.Module):
             return block_note(spec, self.kind.inputs)
         bits = spec.bits if isinstance(spec, StaticSpec) else spec.grid.bits
         return TensorNote(bits, spec.granularity.name, 0, float(bits))
+
+    def hold(self, x: torch.Tensor, reads_image: bool) -> torch.Tensor:
+        """An input as a forward holds it, with nothing noted of it."""
+        spec = self.activation.image if reads_image else self.activation.usual
+        return self._quantize(x, spec, reads_image=False, first=False) if spec is not None and x.numel() else x
 
     def fix(self, placed: Placed) -> None:
         """Hold every input on this static grid; its tensors broadcast to a split input (n, k, c, ...)."""
@@ -173,9 +204,9 @@ class QuantizedLayer(nn.Module):
             # A group of nothing but zeros has no error, and its scale of 1 is no step of the image.
             held = spec.observer(single, spec.granularity.shared(layout)) > 0
             self.batch.note_image_step(float((scale * held).max()))
+        room = self._room_for(single)
         if placed is not None:
-            return placed.quantize(single)
-        room = None if torch.compiler.is_compiling() else self.batch.room_for(single)
+            return placed.quantize(single, room)
         return quantize_integers(single, scale, spec, room).mul_(scale)
 
     def _seen(self, split: tuple[int, ...], layout: tuple[str, ...], spec: TensorSpec, note: str) -> TensorNote:
@@ -204,7 +235,7 @@ class QuantizedLayer(nn.Module):
                 spec.bits, spec.granularity.name, elements, float(spec.bits), self._sections_note()
             )  # fmt: skip
         single = x.reshape(split).float()
-        held = placed.quantize(single)
+        held = placed.quantize(single, self._room_for(single))
         if not torch.compiler.is_compiling():
             _refuse_nan(held, self.path)
             if reads_image:
@@ -217,11 +248,18 @@ class QuantizedLayer(nn.Module):
         if first:
             self.seen = block_note(spec, self.kind.inputs)
         axis = layout.index("c") - 1  # of one sample
+        single = x.reshape(split).float()
+        room = self._room_for(single)
+        held = torch.empty_like(single) if room is None else room
         try:
-            samples = [format_quantize(sample, axis, spec) for sample in x.reshape(split)]
+            for sample, place in zip(single, held):
+                format_quantize(sample, axis, spec, place)
         except RunError as error:
             raise RunError(f"layer '{self.path}': {error}") from None
-        return torch.stack(samples).to(x.dtype).reshape(x.shape)
+        return held.to(x.dtype).reshape(x.shape)
+
+    def _room_for(self, single: torch.Tensor) -> torch.Tensor | None:
+        return None if torch.compiler.is_compiling() else self.batch.room_for(single)
 
     def _split(self, x: torch.Tensor) -> tuple[tuple[int, ...], tuple[str, ...]]:
         # An input without a batch axis (a bare vector, one unbatched volume) is one sample.

@@ -21,10 +21,9 @@ class Placed:
     lowest: torch.Tensor
     highest: torch.Tensor
 
-    def quantize(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A float32 tensor on the grid: a new tensor of the same shape."""
-        scaled = torch.div(tensor, self.step).round_()
-        return torch.minimum(torch.maximum(scaled, self.lowest), self.highest).mul_(self.step)
+    def quantize(self, tensor: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        """A float32 tensor on the grid; in ``out`` where one of the tensor's shape is given. NaN stays NaN."""
+        return torch.div(tensor, self.step, out=out).round_().clamp_(self.lowest, self.highest).mul_(self.step)
 
 
 def place(low: torch.Tensor, high: torch.Tensor, bits: int) -> Placed:

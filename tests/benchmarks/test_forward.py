@@ -56,6 +56,7 @@ def test_an_unknown_contender_says_which_there_are(forward):
 def row(name: str, tool: str, seconds: list[float], compiled: bool = False) -> dict:
     return {
         "contender": name, "tool": tool, "weights": "w", "activations": "a", "scales": "s", "compiled": compiled,
+        "like": "" if tool == "torch" else "tensor, dynamic",
         "quantized_layers": 3, "seconds": seconds, "min_seconds": min(seconds, default=None),
         "median_seconds": max(seconds, default=None), "reason": "" if seconds else "it | broke",
     }  # fmt: skip
@@ -64,8 +65,22 @@ def row(name: str, tool: str, seconds: list[float], compiled: bool = False) -> d
 @pytest.mark.parametrize(
     ("ours", "others", "sentences"),
     [
-        (3.0, 3.5, ["Ours, eager: 1.10 to 1.50 of eager FP32; the target of 1.6 holds.", "x, 1.75; ours are below it"]),
-        (3.4, 3.3, ["1.10 to 1.70 of eager FP32; the target of 1.6 is missed.", "x, 1.65; ours are not all below it"]),
+        (
+            3.0,
+            3.5,
+            [
+                "Ours, eager: 1.10 to 1.50 of eager FP32; the target of 1.6 holds.",
+                "Scales of tensor, dynamic: ours take 0.63 to 0.86 of x's time, below it.",
+            ],
+        ),
+        (
+            3.4,
+            3.3,
+            [
+                "1.10 to 1.70 of eager FP32; the target of 1.6 is missed.",
+                "Scales of tensor, dynamic: ours take 0.67 to 1.03 of x's time, not all below it.",
+            ],
+        ),
     ],
 )
 def test_what_the_page_concludes(forward, ours, others, sentences):

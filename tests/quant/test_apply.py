@@ -222,7 +222,7 @@ def test_keep_gives_the_glob_that_matched():
         ("w4a4 per-volume", "no policy 'per-volume' in medquanbench.quant; there is: adaptive, block, engine"),
         (
             "w4a4 adaptive smoth",
-            "no transform 'smoth' in medquanbench.quant; there is: asymmetric, bias, branches",
+            "no transform 'smoth' in medquanbench.quant; there is: adaround, asymmetric, bias",
         ),
         ("w4a4 adaptive smooth(beta=1)", "no parameter 'beta' in the transform smooth; there is: alpha"),
         ("w4a4 adaptive smooth(alpha=half)", "alpha must be a number"),

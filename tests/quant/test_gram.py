@@ -14,6 +14,7 @@ from medquanbench.quant.taps import Geometry
 from medquanbench.values import RunError
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+SAME = Geometry((1,) * 3, (1,) * 3, (1,) * 3, (1,) * 3)
 TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
 
@@ -201,3 +202,34 @@ def test_nothing_seen_and_nothing_finite_are_errors():
     gram.add(torch.tensor([[1.0, float("inf"), 2.0]]))
     with pytest.raises(RunError, match="NaN or infinity"):
         next(gram.blocks())
+
+
+@pytest.mark.parametrize("kind, size", [(Convolution(6, 4, (3, 3), groups=2), (9, 8)), (Linear(6, 4), (3, 5))], ids=str)
+def test_what_divides_the_input_may_come_with_it(kind, size):
+    geometry = Geometry() if isinstance(kind, Linear) else layer(kind, padding=1)[1]
+    channels_last = isinstance(kind, Linear)
+    x = torch.randn(2, *size, 6) if channels_last else torch.randn(2, 6, *size)
+    first, second = torch.rand(6) + 0.1, torch.rand(6) + 0.1
+    shape = (6,) if channels_last else (6, 1, 1)
+    apart, together = Gram(kind, geometry), Gram(kind, geometry)
+    apart.add(x / first.reshape(shape) / second.reshape(shape))
+    together.add(x, (first, second))
+    assert torch.equal(assembled(apart), assembled(together)) and torch.equal(apart.mean(), together.mean())
+
+
+def test_it_holds_the_inputs_or_the_matrix_whichever_is_less():
+    kind = Convolution(16, 4, (3, 3, 3))
+    most, one = 378 * 16 * 16 * 4, 16 * 4**3 * 4
+    gram, at_once = Gram(kind, SAME), Gram(kind, SAME)
+    x = torch.randn(100, 16, 4, 4, 4)
+    for count, sample in enumerate(x.split(1)):
+        gram.add(sample)
+        sample.zero_()  # as a network may that computes in place
+        assert gram.held_bytes == (one * (count + 1) if one * (count + 1) <= most else most)
+    assert one < most < 100 * one
+    torch.manual_seed(0)
+    for sample in torch.randn(100, 16, 4, 4, 4):
+        at_once.add(sample[None])
+        list(at_once.blocks())  # which makes the matrix
+        assert at_once.held_bytes == most
+    assert_close(assembled(gram), assembled(at_once).double())

@@ -8,7 +8,6 @@ from torch import nn
 
 from medquanbench.quant import METHODS, audit, quantize
 from medquanbench.quant.grid import IntegerGrid
-from medquanbench.quant.held import _within_memory
 from medquanbench.quant.layers import weight_groups
 from medquanbench.quant.rounding import nearest
 from medquanbench.values import Recipe, RequestError, RunError
@@ -102,14 +101,81 @@ def test_clipping_is_told_and_never_further_from_the_weights():
         assert receipt.lines[0].transforms[0].startswith("weight: scales at ")
 
 
-def test_an_instance_norm_behind_a_layer_hides_a_corrected_bias():
-    """So that bias correction in front of one is for nothing: the norm takes any constant of a channel away."""
-    network = nn.Sequential(nn.Conv3d(6, 8, 3), nn.InstanceNorm3d(8))
-    x = inputs((6, 6, 6, 6))
+NORMS = {
+    "instance norm": lambda: nn.InstanceNorm3d(8),
+    "a group norm of single channels": lambda: nn.GroupNorm(8, 8),
+}
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_in_front_of_an_instance_norm_no_bias_is_corrected(norm):
+    network, x = nn.Sequential(nn.Conv3d(6, 8, 3), NORMS[norm]()), inputs((6, 6, 6, 6))
     plain, _ = quantize(network, Recipe.parse("w3a16 per-channel"))
-    corrected, _ = quantize(network, Recipe.parse("w3a16 per-channel bias"), x)
-    assert not torch.equal(plain[0].layer.bias, corrected[0].layer.bias)
-    torch.testing.assert_close(plain(x[0]), corrected(x[0]), rtol=0, atol=1e-4)
+    made, receipt = quantize(network, Recipe.parse("w3a16 per-channel bias"), x)
+    torch.testing.assert_close(made[0].layer.weight, plain[0].layer.weight, rtol=0, atol=1e-7)
+    assert torch.equal(made[0].layer.bias, network[0].bias)
+    assert receipt.lines[0].transforms[0].endswith(
+        "no bias corrected: the instance norm behind takes any mean away"
+    )  # fmt: skip
+
+
+def test_in_front_of_an_instance_norm_the_error_counts_without_its_means():
+    layer, x = nn.Conv3d(6, 8, 3), [one + 30 * torch.randn(1, 6, 1, 1, 1) for one in inputs((6, 8, 8, 8))]
+
+    def centred(made: nn.Module) -> float:
+        with torch.no_grad():
+            errors = [made(one) - layer(one) for one in x]
+        return sum(float((error - error.mean((2, 3, 4), keepdim=True)).double().square().sum()) for error in errors)
+
+    alone, _ = quantize(layer, Recipe.parse("w3a16 per-channel gptq"), x)
+    normed, _ = quantize(nn.Sequential(layer, nn.InstanceNorm3d(8)), Recipe.parse("w3a16 per-channel gptq"), x)
+    assert error(layer, alone, x) < error(layer, normed[0], x)
+    assert centred(normed[0]) < 0.9 * centred(alone)
+
+
+class Norm(nn.Module):
+    def __init__(self, forward):
+        super().__init__()
+        self.conv, self.norm, self.compute = nn.Conv3d(6, 6, 1), nn.InstanceNorm3d(6), forward
+
+    def forward(self, x):
+        return self.compute(self, self.conv(x))
+
+
+WITH_MEANS = {
+    "batch norm": lambda net, y: nn.functional.batch_norm(y, torch.zeros(6), torch.ones(6)),
+    "group norm": lambda net, y: nn.functional.group_norm(y, 2),
+    "something between": lambda net, y: net.norm(y.relu()),
+    "another reader": lambda net, y: net.norm(y) + y,
+    "the answer": lambda net, y: (net.norm(y), y),
+    "known means": lambda net, y: nn.functional.instance_norm(
+        y, torch.zeros(6), torch.ones(6), None, None, use_input_stats=False
+    ),
+}
+WITHOUT = {
+    "module": lambda net, y: net.norm(y),
+    "function": lambda net, y: nn.functional.instance_norm(y),
+    "twice": lambda net, y: net.norm(y) + nn.functional.instance_norm(y),
+}
+
+
+@pytest.mark.parametrize("name", [*WITH_MEANS, *WITHOUT])
+def test_an_instance_norm_counts_where_nothing_else_reads_the_layer(name):
+    x = inputs((6, 4, 4, 4))
+    _, receipt = quantize(Norm((WITH_MEANS | WITHOUT)[name]), Recipe.parse("w3a16 per-channel bias"), x)
+    assert ("no bias corrected" in receipt.lines[0].transforms[0]) == (name in WITHOUT)
+
+
+def test_scales_are_searched_for_gptq():
+    layer, x = nn.Conv3d(6, 8, 3), inputs((6, 8, 8, 8))
+    errors = []
+    for text in ("gptq", "clip+gptq"):
+        made, receipt = quantize(layer, Recipe.parse(f"w2a16 per-channel {text}"), x)
+        errors.append(error(layer, made, x))
+    assert errors[1] < 0.85 * errors[0]
+    assert receipt.lines[0].transforms[0].startswith("weight: scales for what gptq leaves, at ")
+    _, receipt = quantize(layer, Recipe.parse("w2a16 per-channel clip+descend"), x)
+    assert receipt.lines[0].transforms[0].startswith("weight: scales at ")
 
 
 def test_what_cannot_be_fitted_is_rounded_to_nearest_and_says_so():
@@ -140,13 +206,21 @@ def test_what_cannot_be_fitted_is_rounded_to_nearest_and_says_so():
     assert [line.state for line in audit(made, receipt).lines] == ["quantized", "never-run", "quantized"]
 
 
-def test_statistics_are_taken_in_passes_that_fit_into_memory(monkeypatch):
+def test_passes_for_lack_of_memory_change_nothing(monkeypatch):
     network = nn.Sequential(*(nn.Conv3d(4, 4, 3, padding=1) for _ in range(5)))
-    x = inputs((4, 5, 5, 5))
-    whole, _ = quantize(network, Recipe.parse("w4a16 per-channel gptq"), x)
-    made, _ = quantize(network, Recipe.parse("w4a16 per-channel"))
-    monkeypatch.setattr("medquanbench.quant.held.GRAM_BYTES", 2 * 4 * 108 * 108)
-    assert [len(together) for together in _within_memory(list(made))] == [2, 2, 1]
+    x = inputs((4, 25, 25, 25), count=4)
+    forwards = []
+    network.register_forward_hook(lambda *_: forwards.append(1))
+    recipe = Recipe.parse("w4a16 per-channel gptq+bias")
+    whole, _ = quantize(network, recipe, x)
+    assert len(forwards) == 4
+    monkeypatch.setattr("medquanbench.quant.moments.GRAM_BYTES", 2 * 4 * 378 * 16)
+    made, receipt = quantize(network, recipe, x)
+    assert len(forwards) == 4 + 3 * 4  # of two layers, two, and one
+    for found, expected in zip(made, whole):
+        assert torch.equal(found.layer.weight, expected.layer.weight)
+        assert torch.equal(found.layer.bias, expected.layer.bias)
+    assert all("the output's squared error" in line.transforms[0] for line in receipt.lines)
 
 
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.needs_statistics])

@@ -16,6 +16,7 @@ from medquanbench.quant.rounding import (
     output_error,
     searched_scale,
 )
+from medquanbench.quant.rounding.gptq import nearest_plane
 from medquanbench.quant.taps import Geometry
 from medquanbench.values import RunError
 
@@ -80,6 +81,17 @@ def test_gptq_is_optimal_brain_quantization_in_a_fixed_order(grid, falling):
     assert worse.sum() < 4
     found = gptq(weight, gram, scale, grid, falling=falling)
     assert torch.allclose(found, torch.where(worse[:, None], plain, expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=lambda grid: grid.name)
+@pytest.mark.parametrize("columns", [30, 300])
+def test_the_error_that_comes_with_the_rounding_is_that_with_damping(grid, columns):
+    weight, gram = problem(3, columns=columns)
+    scale = 0.7 * absmax(weight, grid)
+    found, error = nearest_plane(weight, gram, scale, grid, damp=0.03)
+    ridge = 0.03 * gram.diagonal(dim1=-2, dim2=-1).mean(-1)
+    expected = output_error(weight - found, gram + ridge[:, None, None] * torch.eye(columns))
+    torch.testing.assert_close(error, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("grid", GRIDS, ids=lambda grid: grid.name)
@@ -306,9 +318,6 @@ def test_a_searched_scale_is_never_worse_than_the_largest(bits, shape):
     found = searched_scale(rows, gram, largest, grid)
     assert found.shape == shape and (found <= largest).all()
     (block,) = gram.blocks()
-    before, after = (
-        output_error(rows - gptq(rows, block.gram, scale, grid), block.gram).sum_to_size(shape)
-        for scale in (largest, found)
-    )
+    before, after = (nearest_plane(rows, block.gram, scale, grid)[1].sum_to_size(shape) for scale in (largest, found))
     assert (after <= before * (1 + 1e-5)).all()
     assert bits > 2 or after.sum() < 0.8 * before.sum()

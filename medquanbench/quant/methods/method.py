@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from medquanbench.quant.reconstruct import Reconstruction
 from medquanbench.quant.transforms.transform import read_parameters
 from medquanbench.values import Term
 
@@ -18,12 +19,19 @@ class Rounding:
         damp: of GPTQ, or None: rounding to nearest.
         sweeps: of coordinate descent after that.
         bias: the bias takes back the mean of the error.
+        learned: how the rounding that all these have reached is improved by descent on blocks; None: not at all.
     """
 
     clip: bool = False
     damp: float | None = None
     sweeps: int = 0
     bias: bool = False
+    learned: Reconstruction | None = None
+
+    @property
+    def at_once(self) -> Rounding:
+        """What is done layer by layer, before anything is learned."""
+        return replace(self, learned=None)
 
     @property
     def needs_inputs(self) -> bool:

@@ -53,17 +53,35 @@ def gptq(
     Raises:
         RunError: NaN or infinity in the weight or in H.
     """
+    rounded = nearest_plane(weight, gram, scale, grid, damp, falling)[0]
+    plain = nearest(weight, scale, grid)
+    better = output_error(weight - rounded, gram) < output_error(weight - plain, gram)
+    return torch.where(better, rounded, plain)
+
+
+@torch.no_grad()
+def nearest_plane(
+    weight: torch.Tensor,
+    gram: torch.Tensor,
+    scale: torch.Tensor,
+    grid: Grid,
+    damp: float = DAMP,
+    falling: bool = True,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What GPTQ rounds to, even where nearest values would be better; arguments and errors as of :func:`gptq`.
+
+    Returns:
+        values of the grid times the scale, (..., o, k);
+        d (H + damping) d^T of each row, (..., o, 1), which comes with the rounding.
+    """
     if not (torch.isfinite(weight).all() and torch.isfinite(gram).all()):
         raise RunError("NaN or infinity in the weight, or in what the layer reads of the calibration cases")
     order = _order(gram, falling)
     columns = order[..., None].expand(weight.mT.shape)
     turned = weight.mT.gather(-2, columns)
     steps = scale.expand(weight.shape).mT.gather(-2, columns)
-    found = _nearest_plane(turned, _lower_factor(gram, order, damp), steps, grid)
-    rounded = torch.empty_like(found).scatter_(-2, columns, found).mT
-    plain = nearest(weight, scale, grid)
-    better = output_error(weight - rounded, gram) < output_error(weight - plain, gram)
-    return torch.where(better, rounded, plain)
+    found, error = _nearest_plane(turned, _lower_factor(gram, order, damp), steps, grid)
+    return torch.empty_like(found).scatter_(-2, columns, found).mT, error[..., None]
 
 
 def _order(gram: torch.Tensor, falling: bool) -> torch.Tensor:
@@ -94,10 +112,16 @@ def _lower_factor(gram: torch.Tensor, order: torch.Tensor, damp: float) -> torch
     raise RunError("the statistics of the layer's input are no Gram matrix: they are far from positive semidefinite")
 
 
-def _nearest_plane(weight: torch.Tensor, lower: torch.Tensor, scale: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """Columns of the weight as rows, rounded from the last to the first: (..., k, o); the factor is (..., k, k)."""
+def _nearest_plane(
+    weight: torch.Tensor, lower: torch.Tensor, scale: torch.Tensor, grid: Grid
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Columns of the weight as rows, rounded from the last to the first, (..., k, o), and their errors, (..., o).
+
+    The factor is (..., k, k).
+    """
     count = weight.shape[-2]
     rounded, missed = torch.empty_like(weight), torch.empty_like(weight)
+    error = torch.zeros_like(weight[..., 0, :])
     diagonal = lower.diagonal(dim1=-2, dim2=-1)
     for stop in range(count, 0, -LAZY):
         start = max(stop - LAZY, 0)
@@ -106,7 +130,9 @@ def _nearest_plane(weight: torch.Tensor, lower: torch.Tensor, scale: torch.Tenso
         for column in reversed(range(start, stop)):
             place = column - start
             inner = taken[..., place, None, place + 1 : stop - start] @ missed[..., column + 1 : stop, :]
-            step = scale[..., column, :]
-            rounded[..., column, :] = grid.round_((target[..., place, :] + inner[..., 0, :]) / step) * step
+            aim, step = target[..., place, :].add_(inner[..., 0, :]), scale[..., column, :]
+            rounded[..., column, :] = grid.round_(aim / step) * step
             missed[..., column, :] = weight[..., column, :] - rounded[..., column, :]
-    return rounded
+        left = (target - rounded[..., start:stop, :]) * diagonal[..., start:stop, None]
+        error += left.square_().sum(-2)
+    return rounded, error

@@ -6,8 +6,7 @@ import torch
 
 from medquanbench.quant.gram import Centre, Gram
 from medquanbench.quant.grid import Grid
-from medquanbench.quant.rounding.error import output_error
-from medquanbench.quant.rounding.gptq import DAMP, gptq
+from medquanbench.quant.rounding.gptq import DAMP, nearest_plane
 
 FRACTIONS = tuple(1 - step / 10 for step in range(8))
 """From 1 down to 0.3."""
@@ -22,7 +21,9 @@ def searched_scale(
     centre: Centre = Centre.NOTHING,
     damp: float = DAMP,
 ) -> torch.Tensor:
-    """Of fractions of the largest scale those with which GPTQ leaves the least d H d^T; ties stay with the larger one.
+    """Of fractions of the largest scale those with which GPTQ leaves the least error; ties stay with the larger one.
+
+    The error is d H d^T with the damping on the diagonal of H, which rounding gives along with its values.
 
     Clipping that is best for rounding to nearest is not for GPTQ: on the convolutions of the nnU-Net demo and inputs
     not seen before, this leaves 6 % less error at 4 bits and 60 % less at 2. It takes as long as GPTQ of as many rows
@@ -44,7 +45,6 @@ def searched_scale(
     error = weight.new_zeros(weight.shape[0], len(FRACTIONS), weight.shape[1], 1)
     for block in gram.blocks(centre):
         rows = weight[..., block.columns].repeat(1, len(FRACTIONS), 1)
-        missed = rows - gptq(rows, block.gram, steps, grid, damp)
-        error += output_error(missed, block.gram).unflatten(1, (len(FRACTIONS), -1))
+        error += nearest_plane(rows, block.gram, steps, grid, damp)[1].unflatten(1, (len(FRACTIONS), -1))
     best = error.movedim(1, 0).sum_to_size(candidates.shape).argmin(0, keepdim=True)
     return candidates.gather(0, best)[0]

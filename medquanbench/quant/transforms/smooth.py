@@ -2,13 +2,15 @@
 
     s_c = max|X_c|^alpha / max|W_c|^(1 - alpha),    X_c -> X_c / s_c,    W_c -> W_c s_c
 
-for each input channel c, over all its kernel positions and outputs, on every kind of layer.
+for each input channel c, over all its kernel positions and outputs, on every kind of layer. The division goes into
+what makes the input where it can (``fold``), else it is done at every forward.
 """
 
 from __future__ import annotations
 
 import torch
 
+from medquanbench.quant.fold import fold
 from medquanbench.quant.layers import hold_weight, weight_groups
 from medquanbench.quant.quantized import QuantizedLayer
 from medquanbench.quant.steps import Divide
@@ -26,8 +28,7 @@ def _make(values: dict[str, float]) -> Rewrite:
         factors = factors_of(largest.reshape(groups, inputs), weight.abs().amax((1, 3)), alpha)
         hold_weight(layer.layer, layer.kind, weight * factors[:, None, :, None])
         layer.steps.append(Divide(factors.flatten(), layer.kind))
-        small, large = float(factors.min()), float(factors.max())
-        return f"input channels divided by {small:.3g} to {large:.3g}, on the activation"
+        return "input channels divided"  # where, and by what, folding tells
 
     return rewrite
 
@@ -45,4 +46,4 @@ def _allowed(values: dict[str, float]) -> str:
     )
 
 
-smooth = Transform(_make, {"alpha": 0.5}, _allowed, needs_statistics=True)
+smooth = Transform(_make, {"alpha": 0.5}, _allowed, needs_statistics=True, reads_magnitudes=True, settle=fold)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from medquanbench.quant.quantized import QuantizedLayer
 from medquanbench.values import RequestError, Term, not_found
+
+ON = "on"
+"""The parameter that every transform has: a glob over module paths, the only layers on which it acts."""
 
 
 class NotDone(Exception):
@@ -28,17 +32,28 @@ class Transform:
         make: from values of all parameters, by name, to the rewrite.
         defaults: what parameters there are, and their values where none is given.
         allowed: what is wrong with a parameter's value as text of a sentence, or "".
-        needs_statistics: whether the rewrite reads the magnitudes of inputs.
+        needs_statistics: whether it reads what layers read of calibration inputs.
+        reads_magnitudes: whether the rewrite is told the largest magnitudes of these.
+        settle: what is done when all layers have been rewritten: (root, the rewritten layers, calibration) -> path ->
+            words instead of the rewrite's.
     """
 
     make: Callable[[dict[str, float]], Rewrite]
     defaults: dict[str, float]
     allowed: Callable[[dict[str, float]], str]
     needs_statistics: bool = False
+    reads_magnitudes: bool = False
+    settle: Callable[[nn.Module, Mapping[str, QuantizedLayer], Iterable[torch.Tensor]], dict[str, str]] | None = None
 
     def rewrite(self, term: Term) -> Rewrite:
         """The rewrite that a term of a recipe asks for; raises RequestError as :func:`read_parameters`."""
-        return self.make(read_parameters(term, self.defaults, self.allowed))
+        own = Term(term.name, tuple((key, value) for key, value in term.parameters if key != ON))
+        return self.make(read_parameters(own, self.defaults, self.allowed))
+
+
+def confined_to(term: Term) -> str | None:
+    """The glob over module paths to which ``smooth(on=encoder.*)`` confines a term; None: all layers."""
+    return dict(term.parameters).get(ON)
 
 
 def read_parameters(

@@ -247,3 +247,29 @@ def test_nan_and_infinity_are_refused(format, bad):
 @every
 def test_nothing_is_nothing(format):
     assert format_quantize(torch.zeros(0, 3), 0, format).shape == (0, 3)
+
+
+def by_definition(tensor: torch.Tensor, axis: int, format: Format) -> torch.Tensor:
+    """Blocks filled up with zeros, side by side on the last axis."""
+    single = tensor.movedim(axis, -1)
+    size = single.shape[-1]
+    blocks = torch.nn.functional.pad(single, (0, -size % format.block)).unflatten(-1, (-1, format.block))
+    largest = blocks.abs().amax(-1, keepdim=True)
+    scale = format.scales.scale(largest, format.grid, largest.amax())
+    return (format.grid.round_(blocks / scale) * scale).flatten(-2)[..., :size].movedim(-1, axis)
+
+
+@every
+@pytest.mark.parametrize("size", [5, 64, 100, 128, 200])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_along_any_axis_and_in_any_memory_it_is_what_the_definition_says(format, size, axis):
+    shape = [3, 4, 5]
+    shape[axis] = size
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(size)) * torch.logspace(-6, 6, shape[-1])
+    expected = by_definition(x, axis, format)
+    out = torch.full_like(x, 7.0)
+    assert format_quantize(x, axis, format, out) is out
+    assert torch.equal(out, expected) and torch.equal(format_quantize(x, axis, format), expected)
+    turned = x.transpose(0, 2)  # not contiguous
+    place = {0: 2, 1: 1, -1: 0}[axis]
+    assert torch.equal(format_quantize(turned, place, format), expected.transpose(0, 2))
