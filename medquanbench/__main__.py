@@ -8,10 +8,10 @@ from importlib import import_module
 
 DOORS = {
     "eval": "evaluate a bundle on a dataset, in float and quantized",
+    "sensitivity": "carry out a study card: many runs that answer one question",
     "profile": "what a network is made of: parameters, multiply-adds, activations",
     "data": "look at datasets: list, info, verify, fetch, prepare; score predictions",
 }
-_HOMES = {name: f"medquanbench.{name}.__main__" for name in ("data", "profile")}  # doors that are packages
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         asked = f"no door '{argv[0]}'; " if argv else ""
         print(f"error: {asked}there is: {', '.join(DOORS)}\n{usage}", file=sys.stderr)
         return 2
-    door: Callable[[Sequence[str]], int] = import_module(_HOMES.get(argv[0], f"medquanbench.{argv[0]}")).main
+    door: Callable[[Sequence[str]], int] = import_module(f"medquanbench.{argv[0]}.__main__").main
     return door(argv[1:])
 
 

@@ -66,6 +66,40 @@ def calibration_cases(
     return dataset.named_cases(chosen, "the calibration cases", progress)
 
 
+def held_out_cases(
+    dataset: Dataset,
+    count: int,
+    most: int,
+    *,
+    split: str = "test",
+    progress: Callable[[str], None] | None = None,
+) -> tuple[Case, ...]:
+    """Up to ``most`` cases of the card's lists behind the first ``count``, of other patients than these.
+
+    Raises:
+        RequestError: there are none, or as :func:`calibration_cases`.
+    """
+    pool = [name for names in _lists(dataset, split).values() for name in names]
+    fitted = {dataset.patient_of(name) for name in pool[:count]}
+    chosen = tuple(name for name in pool[count:] if dataset.patient_of(name) not in fitted)[:most]
+    if not chosen:
+        raise RequestError(
+            f"recipes are judged on other patients than they are calibrated on: {count} cases are calibrated on, and "
+            f"the lists of {dataset.name} have no others among their {len(pool)}"
+        )
+    _refuse_evaluated(dataset, chosen, split)
+    return dataset.named_cases(chosen, "the calibration cases", progress)
+
+
+def calibration_names(dataset: Dataset, split: str = "test") -> tuple[str, ...]:
+    """All that :func:`calibration_cases` can choose from, in the card's order.
+
+    Raises:
+        RequestError: the card has no such list.
+    """
+    return tuple(name for names in _lists(dataset, split).values() for name in names)
+
+
 def _lists(dataset: Dataset, split: str) -> dict[str, tuple[str, ...]]:
     """The card's lists for calibration, each without the cases of those before it."""
     known, found = dict(dataset.split), {}

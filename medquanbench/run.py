@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from medquanbench.files import file_sha256
 from medquanbench.parts import FloatAnswers, Parts
 from medquanbench.scene import Frame, cut
 from medquanbench.tasks import TASKS
-from medquanbench.values import Case, CaseResult, Draw, Receipt, Recipe, Record, RequestError, Run, RunError
+from medquanbench.values import FLOAT_BITS, Case, CaseResult, Draw, Receipt, Recipe, Record, RequestError, Run, RunError
 
 # No case may have a name with a leading dot.
 _RECEIPT, _ANSWER = ".receipt", ".answer.{case}"
@@ -122,7 +122,7 @@ def execute(run: Run, job: Job) -> Outcome:
     done = {name: finished for name, finished in found.items() if finished is not None}
     job.progress(len(done), len(job.cases))
     if receipt is None or len(done) < len(job.cases):
-        network, receipt = _prepare(run, job)
+        network, receipt = _prepare(job.bundle, run.recipe, job.device, job.calibration)
         parts.write(receipt, _RECEIPT)
         for case in (case for case in job.cases if case.name not in done):
             done[case.name] = _one_case(run, job, network, case, parts)
@@ -195,18 +195,44 @@ def answers_folder(run: Run) -> str:
     return name if name == text else f"{name}-{run.key[:8]}"
 
 
-def _prepare(run: Run, job: Job) -> tuple[torch.nn.Module, Receipt]:
-    float_network = job.bundle.network().to(job.device)
+def rehearse(bundle: Bundle, recipe: Recipe, device: str = "cpu") -> Receipt:
+    """The receipt of a recipe whose methods are left out, calibrated on noise: whether a run of it can begin.
+
+    Raises:
+        RequestError: the network cannot take it, e.g. a transform that changes none of its layers.
+    """
+    quant.check(bundle.network(), recipe)
+    plain = without_methods(recipe)
+    noise = [_noise(bundle, device)] if quant.needs_calibration(plain) else None
+    return _prepare(bundle, plain, device, noise)[1]
+
+
+def without_methods(recipe: Recipe) -> Recipe:
+    """The recipe with nothing that says how weights are rounded, nor what is calibrated on; FP32 if nothing is left."""
+    transforms = tuple(term for term in recipe.transforms if term.name not in quant.METHODS)
+    if recipe.weight_bits == recipe.activation_bits == FLOAT_BITS and not transforms:
+        return Recipe()
+    return replace(recipe, transforms=transforms, calibration=None, observer=None)
+
+
+def _prepare(
+    bundle: Bundle, recipe: Recipe, device: str, calibration: Iterable[torch.Tensor] | None
+) -> tuple[torch.nn.Module, Receipt]:
+    float_network = bundle.network().to(device)
     # One window of noise shows which layers run and what their inputs look like: the receipt hangs on no image.
-    generator = torch.Generator().manual_seed(0)
-    probe = torch.randn((1, job.bundle.channels, *job.bundle.window.size), generator=generator).to(job.device)
-    executed = _executed(float_network, probe, job.bundle)
-    network, receipt = quant.quantize(float_network, run.recipe, job.calibration)
+    probe = _noise(bundle, device)
+    executed = _executed(float_network, probe, bundle)
+    network, receipt = quant.quantize(float_network, recipe, calibration)
     with torch.inference_mode():
-        _check_answer(network(probe), job.bundle)
+        _check_answer(network(probe), bundle)
     quant.take_image_step(network)
     receipt = quant.audit(network, receipt, executed)
     return network, receipt
+
+
+def _noise(bundle: Bundle, device: str) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn((1, bundle.channels, *bundle.window.size), generator=generator).to(device)
 
 
 def _executed(network: torch.nn.Module, probe: torch.Tensor, bundle: Bundle) -> frozenset[str]:

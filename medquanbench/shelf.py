@@ -8,7 +8,7 @@ from pathlib import Path
 from medquanbench.values import RequestError, not_found
 
 _PACKAGE = Path(__file__).resolve().parent
-BUNDLES, DATASETS = "bundles", "datasets"
+BUNDLES, DATASETS, STUDIES = "bundles", "datasets", "sensitivity"
 
 
 def shelf(name: str) -> Path:

@@ -11,12 +11,14 @@ from medquanbench.calibration import Patches, calibration_patches
 from medquanbench.dataset import Dataset
 from medquanbench.files import write_whole
 from medquanbench.parts import FloatAnswers
+from medquanbench.report.choice_section import choices_csv
 from medquanbench.report.figures import save_arrays
 from medquanbench.report.html import report_html
 from medquanbench.report.model import Scene, StudyReport
 from medquanbench.report.tables import cases_csv, draws_csv, labels_csv, results_csv
 from medquanbench.run import Job, Outcome, execute
 from medquanbench.scene import frame
+from medquanbench.search import Terms, resolved
 from medquanbench.study_folder import claimed
 from medquanbench.study_plan import Conduct, Plan, prepare
 from medquanbench.study_record import facts, notes, record_json
@@ -73,7 +75,9 @@ def evaluate(
         RequestError: the request is wrong; nothing was run.
         RunError: a run failed; what was finished is kept in ``out``.
     """
-    plan = prepare(bundle, dataset, recipes, cases=cases, seed=seed, draws=draws)
+    asked = [Recipe.parse(recipe) if isinstance(recipe, str) else recipe for recipe in recipes]
+    wanted, choices = resolved(bundle, dataset, asked, Terms(seed=seed, device=device))
+    plan = prepare(bundle, dataset, wanted, cases=cases, seed=seed, draws=draws, choices=choices)
     return carry_out(plan, Path(out) if out is not None else None, Conduct(device=device))
 
 
@@ -174,6 +178,7 @@ def _study(work: _Work, outcomes: Sequence[Outcome], drawn: Sequence[Record]) ->
         scene=scene,
         notes=notes(plan, rows, drawn),
         reference_origin=dataset.reference,
+        choices=plan.choices,
     )
     return Study(plan.key, rows, report, tuple(drawn))
 
@@ -182,6 +187,8 @@ def _write(plan: Plan, study: Study, folder: Path, conduct: Conduct) -> None:
     study.to_csv(folder / "results.csv")
     write_whole(folder / "cases.csv", cases_csv(study.rows).encode())
     write_whole(folder / "labels.csv", labels_csv(study.rows).encode())
+    if plan.choices:
+        write_whole(folder / "best.csv", choices_csv(plan.choices).encode())
     if study.draws:
         write_whole(folder / "draws.csv", draws_csv(study.records, study.draws).encode())
     save_arrays(study.report, folder)

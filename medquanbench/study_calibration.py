@@ -61,6 +61,19 @@ def numbered(
     return with_number, tuple(assumed)
 
 
+def observed(recipes: Sequence[Recipe], observer: str, calibrated: int) -> tuple[Recipe, ...]:
+    """The recipes with an observer and a number of calibration cases wherever scales are static.
+
+    Raises:
+        RequestError: that is nowhere so.
+    """
+    static = [recipe for recipe in recipes if recipe.policy in quant.POLICIES and quant.is_static(recipe)]
+    if not static:
+        told = ", ".join(f"'{recipe}'" for recipe in recipes) or "no recipe"
+        raise RequestError(f"the observer {observer} is asked for, and the scales of {told} are dynamic")
+    return tuple(replace(r, observer=observer, calibration=calibrated) if r in static else r for r in recipes)
+
+
 def cases_by_draw(
     dataset: Dataset, split: str, recipes: Iterable[Recipe], draws: int, progress: Callable[[str], None] | None
 ) -> dict[tuple[int, int], tuple[Case, ...]]:

@@ -14,7 +14,7 @@ from medquanbench.dataset import Dataset
 from medquanbench.run import case_sha256, plan_run
 from medquanbench.study_calibration import Calibration, cases_by_draw, draw_of, numbered
 from medquanbench.tasks import TASKS, Targets, Task
-from medquanbench.values import Case, Recipe, RequestError, Run, not_found
+from medquanbench.values import Case, Choice, Recipe, RequestError, Run, not_found
 
 TABLE_1 = tuple(f"{bits} {policy}" for bits in ("w8a8", "w4a4") for policy in ("per-channel", "per-tensor", "adaptive"))
 """The block of the paper's Table 1, beside the reference."""
@@ -25,6 +25,7 @@ class Plan:
     """A study before it is run: open things, cases with their checksums, and the runs with their keys.
 
     ``margins``: (metric, accepted loss) where the user gave one. The runs are the rows, on draw 0 where they calibrate.
+    ``choices``: how recipes among them were found, where the request left that open.
     """
 
     bundle: Bundle
@@ -37,6 +38,7 @@ class Plan:
     seed: int
     key: str
     calibration: Calibration = Calibration()
+    choices: tuple[Choice, ...] = ()
 
     @property
     def task(self) -> Task:
@@ -83,6 +85,7 @@ def prepare(
     margins: tuple[tuple[str, float], ...] = (),
     calibrated: int | None = None,
     draws: int = 1,
+    choices: tuple[Choice, ...] = (),
     progress: Callable[[str], None] | None = None,
 ) -> Plan:
     """Look at everything that can be wrong with a request before anything is run, and name the runs.
@@ -90,17 +93,18 @@ def prepare(
     Args:
         calibrated: number of calibration cases for the recipes that need some and do not say how many.
         draws: how often each run that calibrates is carried out, each time on other cases.
+        choices: how some of the recipes were found.
 
     Raises:
         RequestError: see :func:`evaluate`.
     """
     wanted, assumed = numbered(_recipes(recipes), calibrated, draws)
     _check_numbers(margins, seed)
-    _check_opened(bundle, dataset, wanted)
+    check_opened(bundle, dataset, wanted)
     chosen = _choose(dataset, split, cases, progress)
     by_draw = cases_by_draw(dataset, split, wanted, draws, progress)
     shown = tuple(dict.fromkeys(case for cases in by_draw.values() for case in cases))
-    _look_at((*chosen, *shown), bundle, dataset, progress or (lambda text: None))
+    look_at((*chosen, *shown), bundle, dataset, progress or (lambda text: None))
     sums = {case.name: case_sha256(case) for case in chosen}
     shown_sums = {case.name: case_sha256(case) for case in shown}
 
@@ -110,9 +114,11 @@ def prepare(
     runs = tuple(run_of(recipe, 0) for recipe in wanted)
     calibrating = [recipe for recipe in wanted if recipe.calibration is not None]
     drawn = tuple(run_of(recipe, number) for number in range(1, draws) for recipe in calibrating)
-    key = hashlib.sha256(json.dumps([[run.key for run in (*runs, *drawn)], margins]).encode()).hexdigest()
+    parts = [[run.key for run in (*runs, *drawn)], margins]
+    parts += [[(str(one.request), one.budget_s, one.float_budget) for one in choices]] if choices else []
+    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     calibration = Calibration(shown, tuple(shown_sums.items()), drawn, assumed)
-    return Plan(bundle, dataset, split, chosen, tuple(sums.items()), runs, margins, seed, key, calibration)
+    return Plan(bundle, dataset, split, chosen, tuple(sums.items()), runs, margins, seed, key, calibration, choices)
 
 
 def _recipes(recipes: Iterable[Recipe | str]) -> tuple[Recipe, ...]:
@@ -129,8 +135,12 @@ def _check_numbers(margins: tuple[tuple[str, float], ...], seed: int) -> None:
         raise RequestError(f"the seed is {seed}; a whole number from 0 to {2**32 - 1} is needed")
 
 
-def _check_opened(bundle: Bundle, dataset: Dataset, wanted: tuple[Recipe, ...]) -> None:
-    """See that bundle and dataset fit together, and that every recipe can be carried out."""
+def check_opened(bundle: Bundle, dataset: Dataset, wanted: tuple[Recipe, ...]) -> None:
+    """See that bundle and dataset fit together, and that every recipe can be carried out.
+
+    Raises:
+        RequestError: they do not, or one cannot.
+    """
     double = [str(recipe) for recipe in wanted if wanted.count(recipe) > 1]
     if double:
         raise RequestError(f"'{double[0]}' is asked for twice")
@@ -154,8 +164,12 @@ def _choose(
     return dataset.cases(split, count, progress)
 
 
-def _look_at(cases: tuple[Case, ...], bundle: Bundle, dataset: Dataset, progress: Callable[[str], None]) -> None:
-    """Look at the files of all cases before anything is computed: all headers first, in a moment, then all voxels."""
+def look_at(cases: tuple[Case, ...], bundle: Bundle, dataset: Dataset, progress: Callable[[str], None]) -> None:
+    """Look at the files of all cases before anything is computed: all headers first, in a moment, then all voxels.
+
+    Raises:
+        RequestError: files are wrong; the first three are named.
+    """
     task = TASKS[dataset.task]
     for case in cases:
         if len(case.inputs) != bundle.channels:

@@ -17,6 +17,7 @@ from medquanbench import __version__
 from medquanbench.calibration import DEFAULT_CASES
 from medquanbench.matching import near_names
 from medquanbench.metrics import METRICS
+from medquanbench.report.choice_section import in_short
 from medquanbench.report.wording import number
 from medquanbench.roads import ROADS
 from medquanbench.stats import LEVEL
@@ -89,6 +90,7 @@ def notes(plan: Plan, rows: tuple[Row, ...], drawn: Sequence[Record] = ()) -> tu
         *_road_note(plan),
         *_mapping_notes(plan),
         *_presence_note(rows),
+        *(in_short(choice) for choice in plan.choices),
         *_calibration_notes(plan, rows, drawn),
     )
 
@@ -185,6 +187,7 @@ def record_json(plan: Plan, conduct: Conduct, rows: tuple[Row, ...], drawn: Sequ
         "versions": dict(versions()),
         "results": [_result(row) for row in rows],
         **_calibration(plan, rows, drawn),
+        **({"best": to_plain(plan.choices)} if plan.choices else {}),
         "times": {str(row.record.run.recipe): {c.case: c.seconds for c in row.record.cases} for row in rows},
         "memory": {"peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)},
         "host": _host(plan, conduct),

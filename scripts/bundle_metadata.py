@@ -90,7 +90,9 @@ def _formats_of(folder: Path) -> dict[str, tuple[str, str | None]]:
     """Name of a format -> (variant, weights set)."""
     found: dict[str, tuple[str, str | None]] = {name: (name, None) for name in variants(folder) if name != "demo"}
     sets = sorted(file.stem for file in (folder / "configs" / "weights").glob("*.json"))
-    return found | {name: (name.partition("-")[0], name) for name in sets}
+    longest_first = sorted(variants(folder), key=len, reverse=True)
+    variant_of = {name: next(v for v in longest_first if name.startswith(f"{v}-")) for name in sets}
+    return found | {name: (variant, name) for name, variant in variant_of.items()}
 
 
 if __name__ == "__main__":

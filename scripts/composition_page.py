@@ -72,7 +72,7 @@ def shown(profiles: list[Profile]) -> list[Profile]:
         near = (
             p for p in kept if p.bundle == profile.bundle and abs(p.composition.total.multiply_adds / size - 1) < NEAR
         )
-        if profile.variant != DEMO and next(near, None) is None:
+        if not profile.variant.startswith(DEMO) and next(near, None) is None:
             kept.append(profile)
     return sorted(kept, key=lambda p: (p.bundle, p.composition.total.multiply_adds))
 

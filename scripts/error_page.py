@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from medquanbench import eval as door  # noqa: E402
+from medquanbench.eval import __main__ as door  # noqa: E402
 from tests.bad_input.bad import Bad, Place  # noqa: E402
 from tests.bad_input.page import PAGE, TABLES, page, sentence_of  # noqa: E402
 from tests.conftest import write_bundle, write_dataset  # noqa: E402

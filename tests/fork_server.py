@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from medquanbench import eval as door
+from medquanbench.eval import __main__ as door
 
 
 def die_at(moment: str, write: int) -> None:

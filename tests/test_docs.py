@@ -16,9 +16,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from medquanbench import eval as door
 from medquanbench import open_dataset
 from medquanbench.bundle import build_network
+from medquanbench.eval import __main__ as door
 from medquanbench.images import grid_of, read_labels, same_grid, write_nifti
 from medquanbench.phantoms import PHANTOMS
 from medquanbench.reference import read_reference

@@ -7,8 +7,8 @@ import re
 import shlex
 from pathlib import Path
 
-from medquanbench import eval as door
 from medquanbench.calibration import KEPT_BYTES, WINDOWS_PER_CASE
+from medquanbench.eval import __main__ as door
 from medquanbench.values import State
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "calibration.md"

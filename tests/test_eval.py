@@ -10,9 +10,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from medquanbench import eval as door
 from medquanbench import study, study_plan
 from medquanbench.__main__ import main as doors
+from medquanbench.eval import __main__ as door
+from medquanbench.eval import arguments
 from medquanbench.values import Recipe, RequestError
 
 
@@ -33,13 +34,15 @@ def micro(micro_bundle, micro_data, tmp_path) -> list[str]:
 
 
 def test_precision_flags_keep_their_order_and_repeat():
-    found, rest = door.recipes(["--w4a8", "adaptive", "--bundle", "x", "--w8a8=per-tensor", "--w4a8", "per-channel"])
+    found, rest = arguments.recipes(
+        ["--w4a8", "adaptive", "--bundle", "x", "--w8a8=per-tensor", "--w4a8", "per-channel"]
+    )
     assert found == [("w4a8", "adaptive"), ("w8a8", "per-tensor"), ("w4a8", "per-channel")]
     assert rest == ["--bundle", "x"]
 
 
 def test_formats_are_flags_of_their_own():
-    found, rest = door.recipes(["--mxfp4", "--bundle", "mxfp4", "--w4a16", "nf4"])
+    found, rest = arguments.recipes(["--mxfp4", "--bundle", "mxfp4", "--w4a16", "nf4"])
     assert found == [("mxfp4", ""), ("w4a16", "nf4")] and rest == ["--bundle", "mxfp4"]
     assert [str(Recipe.parse(" ".join(words))) for words in found] == ["w4a4 block mxfp4", "w4a16 block nf4"]
 
@@ -47,7 +50,7 @@ def test_formats_are_flags_of_their_own():
 @pytest.mark.parametrize("argv", [["--w4a4"], ["--w4a4", "--bundle"]])
 def test_a_precision_flag_needs_a_policy(argv):
     with pytest.raises(RequestError, match="--w4a4 needs a policy"):
-        door.recipes(argv)
+        arguments.recipes(argv)
 
 
 def test_four_outputs_and_the_kind_of_data_in_the_first_line(micro, tmp_path, capsys):
@@ -83,13 +86,13 @@ def test_keep_and_input_bits_go_into_every_recipe(micro, tmp_path):
     ],
 )
 def test_transforms_compose_in_their_order(text, words):
-    assert door.transforms(text) == words
+    assert arguments.transforms(text) == words
 
 
 @pytest.mark.parametrize("text", ["", " ", "smooth,", ",smooth", "smooth,,svd"])
 def test_an_empty_transform(text):
     with pytest.raises(RequestError, match=f"^--transform '{text}' has an empty place"):
-        door.transforms(text)
+        arguments.transforms(text)
 
 
 def test_transforms_calibration_and_draws_go_into_the_study(micro, monkeypatch):
@@ -176,13 +179,75 @@ def test_doors_of_the_console_script(micro, capsys):
 
 
 def test_policies_and_transforms_of_the_help_are_those_that_exist():
-    from medquanbench.quant import METHODS, POLICIES, TRANSFORMS
+    from medquanbench.quant import METHODS, POLICIES, RANGES, TRANSFORMS
 
-    assert door.POLICIES == tuple(POLICIES) and door.TRANSFORMS == tuple(TRANSFORMS)
-    assert door.METHODS == tuple(METHODS)
+    assert arguments.POLICIES == tuple(POLICIES) and arguments.TRANSFORMS == tuple(TRANSFORMS)
+    assert arguments.METHODS == tuple(METHODS) and arguments.OBSERVERS == tuple(RANGES)
+
+
+def test_an_observer_goes_into_the_recipes_whose_scales_are_static(micro, tmp_path):
+    flags = ["--w4a4", "engine", "--w4a4", "adaptive", "--calibrated", 2, "--observer", "percentile", "--cases", 1]
+    assert run(*micro, *flags) == 0
+    recipes = [line.split('"')[1::2] for line in (tmp_path / "out" / "results.csv").read_text().splitlines()[2:]]
+    assert recipes == [["w4a4 engine calib(2,percentile)"], []]
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["--w4a4", "engine", "--observer", "mse"], "--observer mse looks at calibration cases: it needs --calibrated"),
+        (["--w4a4", "engine", "--calibrated", 1, "--observer", "max"], "no observer 'max' in medquanbench; there is: "),
+        (["--w4a4", "adaptive", "--calibrated", 1, "--observer", "mse"], "the scales of 'w4a4 adaptive' are dynamic"),
+    ],
+)
+def test_an_observer_of_nothing_is_refused(micro, capsys, flags, words):
+    assert run(*micro, *flags) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_the_search_of_the_help_is_the_one_that_exists():
+    from medquanbench import search
+
+    assert (arguments.BEST, arguments.BUDGET_MIN) == (search.BEST, search.BUDGET_MIN)
+
+
+def test_a_row_by_its_whole_text_is_what_the_text_says(micro, tmp_path):
+    flags = ["--w4a4", "per-tensor", "--recipe", "w8a8 per-tensor input(4)", "--cases", 1, "--input-bits", 8]
+    assert run(*micro, *flags) == 0
+    lines = (tmp_path / "out" / "results.csv").read_text().splitlines()[2:]
+    assert [line.split(",")[7] for line in lines] == ["w4a4 per-tensor input(8)", "w8a8 per-tensor input(4)"]
+
+
+def test_best_is_found_and_told(micro, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MEDQUANBENCH_CACHE", str(tmp_path / "cache"))
+    flags = ["--w4a4", "best", "--budget", "1e-6", "--float-budget", "2%", "--calibrated", 1, "--cases", 1]
+    assert run(*micro, *flags, "--input-bits", 8) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Note: 'w4a4 best calib(1) input(8)' stands for 'w4a4 engine" in told
+    assert "Multiply-adds of the layers: W4A8 100.00 %" in told
+    assert (tmp_path / "out" / "best.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["--w4a4", "adaptive", "--budget", 5], "--budget is for what is searched: it needs a row like --w4a4 best"),
+        (["--float-budget", "2%"], "--float-budget is for what is searched"),
+        (["--recipe"], "--recipe needs a text: 'w4a4 engine clip calib(8)'"),
+        (["--recipe", "w4a4"], "'w4a4' is no recipe: a policy must follow"),
+        (["--w4a4", "best", "--float-budget", "some"], "--float-budget some: a share in percent is needed, e.g. 2%"),
+        (["--w4a4", "best", "--float-budget", "200%"], "the float budget is 200%; 0% to 100%"),
+        (["--w4a4", "best", "--budget", 0], "the search is given 0 minutes; a number above 0 is needed"),
+        (["--w4a4", "best", "--transform", "smooth"], "best finds transforms, rounding and ranges by itself"),
+        (["--w4a4", "best", "--calibrated", 0], "0 calibration cases are asked for; at least 1"),
+    ],
+)
+def test_searches_that_are_refused(micro, capsys, flags, words):
+    assert run(*micro, *flags) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_help_loads_no_torch():
-    code = "import sys, medquanbench.eval as e\ntry: e.main(['--help'])\n"
+    code = "import sys, medquanbench.eval.__main__ as e\ntry: e.main(['--help'])\n"
     code += "except SystemExit: assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=Path(__file__).parent.parent)

@@ -26,8 +26,8 @@ FLOORS = {
     "progress": 2, "tasks": 2, "report": 2, "structures": 2, "matching": 2, "scores": 2,
     "run": 3,
     "doorway": 4, "study": 4, "study_folder": 4, "study_plan": 4, "study_record": 4, "study_statistics": 4,
-    "study_calibration": 4,
-    "eval": 5, "profile": 5, "data": 5, "__main__": 5,
+    "study_calibration": 4, "search": 4, "analysis": 4,
+    "eval": 5, "profile": 5, "data": 5, "sensitivity": 5, "__main__": 5,
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from medquanbench import eval as door
+from medquanbench.eval import __main__ as door
 from tests.bad_input.bad import Place
 from tests.bad_input.page import FULL_DISK, sentence_of
 from tests.conftest import write_bundle, write_dataset

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from medquanbench import eval as door
 from medquanbench import open_bundle, open_dataset, shelf
+from medquanbench.eval import __main__ as door
 from medquanbench.images import read_labels
 from medquanbench.nnunet_folder import is_folder, locate
 from medquanbench.run import plan_run
@@ -164,7 +164,9 @@ def test_a_folder_of_totalsegmentator(tmp_path, part):
 def test_without_nnunetv2_one_sentence_says_what_to_install(tmp_path):
     """In a process of its own in which nnunetv2 cannot be imported; nothing else needs it."""
     folder = write_model(tmp_path, Recipe(PLAIN))
-    program = "import sys; sys.modules['nnunetv2'] = None; from medquanbench.eval import main; sys.exit(main())"
+    program = (
+        "import sys; sys.modules['nnunetv2'] = None; from medquanbench.eval.__main__ import main; sys.exit(main())"
+    )
     out = str(tmp_path / "out")
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
     told = subprocess.run(

@@ -10,9 +10,9 @@ import torch
 
 from medquanbench import open_bundle, open_dataset
 from medquanbench.parts import FloatAnswers
-from medquanbench.run import Job, answers_folder, case_sha256, execute, plan_run
+from medquanbench.run import Job, answers_folder, case_sha256, execute, plan_run, rehearse
 from medquanbench.tasks import TASKS
-from medquanbench.values import Recipe, RequestError, RunError
+from medquanbench.values import Recipe, RequestError, RunError, State
 
 
 def outcome(bundle, dataset, recipe: str, count: int, out: Path | None = None, answers: FloatAnswers | None = None):
@@ -142,3 +142,29 @@ def test_a_lost_or_damaged_float_answer_is_made_again(bundle, dataset, tmp_path,
     assert outcome(bundle, dataset, "fp32", 3, tmp_path, answers)[1] == [(2, 3), (3, 3)]
     assert file.read_bytes() == whole
     assert outcome(bundle, dataset, "fp32", 3, tmp_path, answers)[1] == [(3, 3)]
+
+
+@pytest.mark.parametrize("text", ["fp32", "w4a4 per-voxel", "w4a4 adaptive clip"])
+def test_a_rehearsal_says_of_the_inputs_of_layers_what_a_run_says(bundle, dataset, text):
+    rehearsed, ran = rehearse(bundle, Recipe.parse(text)), outcome(bundle, dataset, text, 1)[0].record.receipt
+    assert [(line.state, line.activation) for line in rehearsed.lines] == [
+        (line.state, line.activation) for line in ran.lines
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("w4a4 engine svd(rank=1)+gptq calib(8)", "changes none of 1 layers"),
+        ("w4a4 per-tensor branches calib(1)", "changes none of 1 layers: it reads no concatenation"),
+        ("w4a4 per-tensor svd(on=nosuch)", "matches none of 1 layers"),
+        ("w4a4 per-tensor keep(*)", "changes no layer"),
+    ],
+)
+def test_a_rehearsal_refuses_what_a_run_would(bundle, text, words):
+    with pytest.raises(RequestError, match=words):
+        rehearse(bundle, Recipe.parse(text))
+
+
+def test_a_rehearsal_needs_no_calibration_cases(bundle):
+    assert rehearse(bundle, Recipe.parse("w4a4 engine gptq calib(1000)")).count(State.QUANTIZED) == 1

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from medquanbench import open_bundle, open_dataset, shelf
+from medquanbench.bundle_folder import variant_of_set
 from medquanbench.infer import preprocess
 from medquanbench.study import carry_out
 from medquanbench.study_plan import Conduct, prepare
@@ -35,9 +36,15 @@ def test_card_tells_where_the_weights_come_from(file):
     assert card["phantom"] == ("phantom" in file.stem)
 
 
+def variant_and_dataset(file: Path) -> tuple[str, str]:
+    """What the name of a shipped set says; names of variants hold hyphens, too."""
+    variant = variant_of_set(file.parent.parent, file)
+    return variant, file.stem.removeprefix(f"{variant}-")
+
+
 @pytest.mark.parametrize("file", WEIGHTS, ids=lambda file: f"{file.parent.parent.name}-{file.stem}")
 def test_weights_open_and_fit(file):
-    variant, _, dataset = file.stem.partition("-")
+    variant, dataset = variant_and_dataset(file)
     bundle = open_bundle(file.parent.parent.name, variant=variant, dataset=dataset)
     assert bundle.weights == file.stem
     assert (
@@ -48,11 +55,11 @@ def test_weights_open_and_fit(file):
 
 @pytest.mark.parametrize("file", WEIGHTS, ids=lambda file: f"{file.parent.parent.name}-{file.stem}")
 def test_a_copy_elsewhere_finds_its_variant_and_its_preprocessing(file, tmp_path):
-    variant, _, dataset = file.stem.partition("-")
+    variant, dataset = variant_and_dataset(file)
     copy = tmp_path / "mine.safetensors"
     copy.write_bytes(file.read_bytes())
     mine = open_bundle(file.parent.parent.name, variant=None, weights=copy, dataset=dataset)
-    shipped = open_bundle(file.parent.parent.name, dataset=dataset)
+    shipped = open_bundle(file.parent.parent.name, variant=variant, dataset=dataset)
     assert (mine.variant, mine.config) == (variant, shipped.config)
 
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from monai.bundle import run
 
-from medquanbench import eval as door
 from medquanbench import open_bundle, shelf
 from medquanbench.bundle_config import Intensity, Window
+from medquanbench.eval import __main__ as door
 from medquanbench.images import grid_of, read_labels, same_grid
 from medquanbench.roads import ROADS
 from medquanbench.values import RequestError

@@ -140,6 +140,7 @@ class MedFormer(nn.Module):
         conv_norm_eps: float = 1e-4,
         aux_head: bool = False,
         aux_loss: bool = False,
+        pointwise_second: bool = False,
     ) -> None:
         super().__init__()
         per_stage = {"widths": widths, "conv_blocks": conv_blocks, "attention_blocks": attention_blocks, "heads": heads}
@@ -154,7 +155,8 @@ class MedFormer(nn.Module):
         rows = zip(widths, stage_kernels, conv_blocks, attention_blocks, heads)
         stages = [Stage(*row, expansion, conv_norm_eps) for row in rows]
         w, (s1, s2, s3, s4), size = widths, [tuple(scale) for scale in scales], tuple(map_size)
-        self.inc = Stem(in_channels, stem_width, flat_to_deep[0], conv_norm_eps)
+        second = POINT if pointwise_second else flat_to_deep[0]
+        self.inc = Stem(in_channels, stem_width, flat_to_deep[0], second, conv_norm_eps)
         self.down1 = Down(stem_width, stages[0], s1, None)
         self.down2 = Down(w[0], stages[1], s2, size)
         self.down3 = Down(w[1], stages[2], s3, size)
@@ -196,12 +198,12 @@ def _check_stages(per_stage: dict[str, Sequence[int]], kernels: Sequence, scales
 
 
 class Stem(nn.Module):
-    """A plain convolution, then a residual block of the same width."""
+    """A plain convolution, then a residual block of the same width, whose first convolution has the `second` kernel."""
 
-    def __init__(self, inputs: int, width: int, kernel: Triple, eps: float) -> None:
+    def __init__(self, inputs: int, width: int, kernel: Triple, second: Triple, eps: float) -> None:
         super().__init__()
         self.conv1 = convolution(inputs, width, kernel)
-        self.conv2 = BasicBlock(width, width, kernel, eps)
+        self.conv2 = BasicBlock(width, width, kernel, eps, first=second)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return self.conv2(self.conv1(image))

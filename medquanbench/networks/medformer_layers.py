@@ -44,11 +44,15 @@ class ConvNormAct(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two convolutions and a shortcut, which has the full kernel where the width changes; nothing after the sum."""
+    """Two convolutions and a shortcut, which has the full kernel where the width changes; nothing after the sum.
 
-    def __init__(self, inputs: int, outputs: int, kernel: Triple, eps: float) -> None:
+    Args:
+        first: kernel of the first convolution, where it is another one.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: Triple, eps: float, *, first: Triple | None = None) -> None:
         super().__init__()
-        self.conv1 = ConvNormAct(inputs, outputs, kernel, eps)
+        self.conv1 = ConvNormAct(inputs, outputs, first or kernel, eps)
         self.conv2 = ConvNormAct(outputs, outputs, kernel, eps)
         self.shortcut = nn.Identity() if inputs == outputs else ConvNormAct(inputs, outputs, kernel, eps)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from medquanbench.report import wording
 from medquanbench.report.agreement_section import agreement_section
+from medquanbench.report.choice_section import choice_section
 from medquanbench.report.labels_section import labels_section, presence_section, scene_section
 from medquanbench.report.markup import Content, Markup, definitions, join, section, tag
 from medquanbench.report.model import StudyReport
@@ -51,7 +52,8 @@ def _header(report: StudyReport) -> Markup:
     run = report.reference.record.run
     cases = wording.counted(len(report.reference.record.cases), "case")
     lead = f"Bundle {run.bundle}, variant {run.variant}; dataset {run.dataset}, {run.split} split, {cases}"
-    links = (tag("a", name, attributes=(("href", f"#{identity}"),)) for identity, name in _LINKS)
+    shown = (("best", "What the search chose"), *_LINKS) if report.choices else _LINKS
+    links = (tag("a", name, attributes=(("href", f"#{identity}"),)) for identity, name in shown)
     warning = wording.few_cases_warning(report)
     notes = (*report.notes, *([warning] if warning else []))
     return tag(
@@ -82,6 +84,7 @@ def _strip(css: str, heading: str, sentence: str) -> Markup:
 def _sections(report: StudyReport) -> tuple[Content, ...]:
     return (
         results_section(report),
+        *((choice_section(report),) if report.choices else ()),
         labels_section(report),
         scene_section(report),
         presence_section(report),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from numpy.typing import NDArray
 
-from medquanbench.values import Fact, Row
+from medquanbench.values import Choice, Fact, Row
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +51,7 @@ class StudyReport:
         intensity_per_value: that unit per unit of the network's input; an ``image_step`` times this is in that unit.
         scene: the slice to show, if there is one.
         reference_origin: what the reference is where no expert drew it, as a phrase; empty else.
+        choices: how recipes were found that the request left open.
         notes: warnings worth reading. The warning about few cases is the report's own.
     """
 
@@ -65,6 +66,7 @@ class StudyReport:
     scene: Scene | None = None
     notes: tuple[str, ...] = ()
     reference_origin: str = ""
+    choices: tuple[Choice, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.rows or not self.rows[0].record.run.recipe.is_reference:

@@ -129,20 +129,13 @@ def _not_done(line: Line) -> str:
     return "; ".join(text for text in line.transforms if ": not done: " in text)
 
 
-def hardware_words(receipt: Receipt) -> str:
-    """How many quantized layers which kind of machine could run, ``18 gemm, 2 simulation``; "-" where none is."""
-    tags = [line.hardware for line in receipt.lines if line.state is State.QUANTIZED and line.hardware]
-    counts = {tag: tags.count(tag) for tag in sorted(set(tags))}
-    return ", ".join(f"{count} {tag}" for tag, count in counts.items()) or "-"
-
-
 def _machines(report: StudyReport) -> list[Markup]:
     """What could run each configuration, and why."""
     items = []
     for entry in report.quantized:
-        reasons = {line.hardware_reason: line.hardware for line in entry.record.receipt.lines if line.hardware}
-        told = "; ".join(f"{unit}: {reason}" for reason, unit in sorted(reasons.items(), key=lambda item: item[1]))
-        words = f"{wording.configuration(entry)}: {hardware_words(entry.record.receipt)}. {told}."
+        reasons = wording.machine_reasons(entry.record.receipt)
+        told = "; ".join(f"{unit}: {reason}" for unit, reason in reasons)
+        words = f"{wording.configuration(entry)}: {wording.machines(entry.record.receipt)}. {told}."
         items += [tag("li", words)] if reasons else []
     return [tag("h3", "What could run it"), tag("p", _MACHINES), tag("ul", *items)] if items else []
 

@@ -53,6 +53,7 @@ def results_table(report: StudyReport) -> Markup:
         *(numeric_heading(f"{name.upper()} (drop)") for name in report.reference.record.metrics),
         numeric_heading(f"{report.primary.upper()} difference [95 % CI]"),
         "Verdict",
+        "Layers by machine",
     )
     return table(headings, _rows(report), css="results")
 
@@ -174,7 +175,15 @@ def _cells(entry: Row) -> list[Content]:
         *(_score(entry, name) for name in entry.record.metrics),
         numeric(minus(wording.difference(entry.primary))),
         verdict_mark(entry.verdict),
+        _machines(entry),
     ]
+
+
+def _machines(entry: Row) -> Markup:
+    """What could run the quantized layers; the reasons show where the mouse rests, and stand with the receipts."""
+    receipt = entry.record.receipt
+    reasons = "; ".join(f"{unit}: {reason}" for unit, reason in wording.machine_reasons(receipt))
+    return tag("span", wording.machines(receipt), css="soft", attributes=(("title", reasons),) if reasons else ())
 
 
 def _score(entry: Row, metric: str) -> Markup:

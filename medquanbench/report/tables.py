@@ -95,10 +95,20 @@ def terminal_table(report: StudyReport) -> str:
         lines.append(_line(texts, widths))
         indent = " " * (widths[0] + len(_GAP))
         lines += _wrapped(_continuation(row), indent, indent)
+    if any(wording.machine_reasons(entry.record.receipt) for entry in report.quantized):
+        lines += ["", *_wrapped(f"What could run the layers: {_machines(report)}.")]
     warning = wording.few_cases_warning(report)
     for note in (*report.notes, *([warning] if warning else [])):
         lines += ["", *_wrapped(note, "Note: ", "      ")]
     return "\n".join(lines) + "\n"
+
+
+def _machines(report: StudyReport) -> str:
+    """Counts of layers by machine; configurations that share them are named together."""
+    alike: dict[str, list[str]] = {}
+    for entry in report.quantized:
+        alike.setdefault(wording.machines(entry.record.receipt), []).append(wording.configuration(entry))
+    return "; ".join(f"{', '.join(names)}: {counts}" for counts, names in alike.items())
 
 
 def _csv(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

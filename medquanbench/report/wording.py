@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from medquanbench.report.model import StudyReport
 from medquanbench.stats import MIN_CASES, Verdict
-from medquanbench.values import Judgement, Row
+from medquanbench.values import Judgement, Receipt, Row, State
 
 REFERENCE = Verdict.REFERENCE
 FEW_CASES, SOME_CASES = MIN_CASES, 20
@@ -90,6 +90,19 @@ def few_cases_warning(report: StudyReport) -> str:
         return (f"Only {cases}: with fewer than {SOME_CASES}, intervals are wide and depend on single cases. "
                 "Read them as a first impression.")  # fmt: skip
     return ""
+
+
+def machines(receipt: Receipt) -> str:
+    """How many quantized layers which kind of machine could run, ``18 gemm, 2 simulation``; "-" where none is."""
+    tags = [line.hardware for line in receipt.lines if line.state is State.QUANTIZED and line.hardware]
+    counts = {tag: tags.count(tag) for tag in sorted(set(tags))}
+    return ", ".join(f"{count} {tag}" for tag, count in counts.items()) or "-"
+
+
+def machine_reasons(receipt: Receipt) -> tuple[tuple[str, str], ...]:
+    """(tag, reason) of what could run the quantized layers, each once, tags in order."""
+    lines = [line for line in receipt.lines if line.state is State.QUANTIZED and line.hardware]
+    return tuple(sorted({(line.hardware, line.hardware_reason) for line in lines}))
 
 
 def counted(n: int, noun: str) -> str:

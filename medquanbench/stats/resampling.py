@@ -38,7 +38,7 @@ def bootstrap_means(values: NDArray[np.float64], seed: int, resamples: int) -> N
     squares = centred * centred
     se = math.sqrt(squares.sum() / (n - 1) / n)
     spoken = []
-    for counts in _drawings(n, resamples, seed):
+    for counts in drawings(n, resamples, seed):
         # einsum and not @: a sum in the same order with any number of threads.
         shift = np.einsum("rn,n->r", counts, centred) / n
         variance = np.einsum("rn,n->r", counts, squares) / n - shift * shift
@@ -66,7 +66,7 @@ def with_unseen_loss(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([[worst - (reach - 1) * (middle - worst)], values])
 
 
-def _drawings(n: int, resamples: int, seed: int) -> Iterable[NDArray[np.float64]]:
+def drawings(n: int, resamples: int, seed: int) -> Iterable[NDArray[np.float64]]:
     """How often each of n patients is drawn in each resample, float64[up to _BLOCK, n] at a time."""
     return _kept(n, resamples, seed) if n * resamples <= _KEPT else _drawn(n, resamples, seed)
 

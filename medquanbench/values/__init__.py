@@ -1,6 +1,7 @@
 """What flows through the house: frozen values on the standard library alone (floor 0)."""
 
 from medquanbench.values.case import Case
+from medquanbench.values.choice import Choice, Cost, LayerGain, Share, Trial
 from medquanbench.values.errors import RequestError, RunError, not_found
 from medquanbench.values.judgement import EveryLabel, Findings, Judgement, LabelJudgement, Tails
 from medquanbench.values.loaded import Loaded
@@ -12,6 +13,8 @@ from medquanbench.values.record import SCHEMA, CaseResult, Draw, Fact, Presence,
 __all__ = [
     "Case",
     "CaseResult",
+    "Choice",
+    "Cost",
     "Draw",
     "EveryLabel",
     "FLOAT",
@@ -21,6 +24,7 @@ __all__ = [
     "Findings",
     "Judgement",
     "LabelJudgement",
+    "LayerGain",
     "Line",
     "Loaded",
     "Presence",
@@ -32,11 +36,13 @@ __all__ = [
     "Run",
     "RunError",
     "SCHEMA",
+    "Share",
     "State",
     "Tails",
     "Target",
     "TensorNote",
     "Term",
+    "Trial",
     "WEIGHT_FORMATS",
     "from_plain",
     "not_found",

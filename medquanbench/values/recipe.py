@@ -4,9 +4,9 @@
 
 Bits first, then the policy, then the format where values do not lie on integers, the transforms in the order in which
 they are applied, what is kept in float, what is held at 8 bits, the number of calibration cases, and the bits of the
-image where they differ from the layers'. ``fp32`` is the reference; ``mxfp4`` is short for ``w4a4 block mxfp4``, ``w4a16 nf4`` for
-``w4a16 block nf4``. This floor knows the grammar only; which policies and transforms exist is known to
-``medquanbench.quant``.
+image where they differ from the layers'. ``fp32`` is the reference; ``mxfp4`` is short for ``w4a4 block mxfp4``,
+``w4a16 nf4`` for ``w4a16 block nf4``. This floor knows the grammar only; which policies and transforms exist is known
+to ``medquanbench.quant``.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class Recipe:
 
     @classmethod
     def parse(cls, text: str) -> Recipe:
-        """Read a recipe from its text; bits and policy in any case, ``keep``, ``at8``, ``calib`` and ``input`` in any order.
+        """Read a recipe from its text; case and the order of ``keep``, ``at8``, ``calib`` and ``input`` do not matter.
 
         Raises:
             RequestError: the text is no recipe; the message says which word, and what is expected.

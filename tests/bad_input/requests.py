@@ -120,7 +120,7 @@ REQUESTS = {
             "--device cuda: torch sees no CUDA device here",
             possible=lambda: not torch.cuda.is_available(),
         ),
-        Bad("no such flag", flags("--smooth", "0.5"), "no flag '--smooth' in eval; there is: --bundle"),
+        Bad("no such flag", flags("--smooth", "0.5"), "no flag '--smooth' in eval; there is: --budget, --bundle"),
         Bad("a flag without its value", flags("--seed"), "--seed: a value is needed"),
         Bad("a precision without a policy", flags("--w8a8"), "--w8a8 needs a policy: per-channel, per-tensor"),
         Bad("a precision that is not there", flags("--w1a4", "adaptive"), "'w1' asks for 1 bits"),

@@ -51,12 +51,33 @@ def test_as_many_labels_as_the_official_network_has_outputs(variant):
 def test_parameters_are_the_published_ones_and_the_demo_is_small():
     counts = {
         variant: round(sum(p.numel() for p in empty_network(config_of(variant)).parameters()) / 1e6, 3)
-        for variant in ("demo", *PUBLISHED)
+        for variant in ("demo", "demo-redesign", *PUBLISHED)
     }
     assert counts == {
-        "demo": 1.234, "acdc": 21.826, "amos-ct": 39.594, "amos-mr": 39.594, "bcv": 36.669, "kits": 38.586,
-        "lits": 38.586,
+        "demo": 1.234, "demo-redesign": 1.234, "acdc": 21.826, "amos-ct": 39.594, "amos-mr": 39.594, "bcv": 36.669,
+        "kits": 38.586, "lits": 38.586,
     }  # fmt: skip
+
+
+def test_the_redesign_is_the_demo_with_its_second_flat_convolution_made_pointwise():
+    shapes = {
+        variant: {key: tuple(value.shape) for key, value in empty_network(config_of(variant)).state_dict().items()}
+        for variant in ("demo", "demo-redesign")
+    }
+    second = "inc.conv2.conv1.conv.weight"
+    assert shapes["demo-redesign"] == {**shapes["demo"], second: (8, 8, 1, 1, 1)}
+    network, ran = build_network(config_of("demo")).eval(), []
+    for name, module in network.named_modules():
+        if getattr(module, "kernel_size", None) == (1, 3, 3):
+            module.register_forward_hook(lambda *call, name=name: ran.append(name))
+    with torch.no_grad():
+        network(torch.zeros(1, 1, 16, 32, 32))
+    assert ran[:3] == ["inc.conv1", second.removesuffix(".weight"), "inc.conv2.conv2.conv"]
+
+
+def test_only_weights_of_the_redesign_are_the_redesigns(tmp_path):
+    for variant in ("demo", "demo-redesign"):
+        assert fitting_variant(FOLDER, saved(shaped_like(variant), tmp_path / "w.pt")) == variant
 
 
 def test_the_demo_keeps_what_makes_the_family():

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from medquanbench.report import cases_csv, labels_csv, results_csv, terminal_table
+from medquanbench.report.html import report_html
 from medquanbench.report.tables import first_line
 from medquanbench.values import (
     CaseResult,
@@ -131,6 +132,20 @@ def test_terminal_table_to_the_letter(make_report):
     assert lines[3].endswith("[no interval]  inconclusive")
     assert "Note: 5 structures were hallucinated." in lines
     assert any(line.startswith("Note: Only 3 cases: no interval") for line in lines)
+
+
+def test_what_could_run_the_layers_stands_below_the_table(make_report):
+    report = make_report(block=(("fp32", 0.8), ("w8a8 adaptive", 0.8), ("w4a4 adaptive", 0.7)), names=("liver",))
+    assert "What could run" not in terminal_table(report)
+    line = replace(report.rows[1].record.receipt.lines[1], hardware="gemm", hardware_reason="why")
+    rows = [
+        replace(row, record=replace(row.record, receipt=Receipt("x", lines)))
+        for row, lines in zip(report.rows, ((), (line, line), (line, line)))
+    ]
+    shown = terminal_table(replace(report, rows=tuple(rows)))
+    assert "What could run the layers: W8A8 adaptive, W4A4 adaptive: 2 gemm.\n" in shown
+    page = report_html(replace(report, rows=tuple(rows)))
+    assert page.count('<span class="soft" title="gemm: why">2 gemm</span>') == 2
 
 
 def test_first_line_says_what_the_images_are(make_report):

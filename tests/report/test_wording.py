@@ -3,6 +3,7 @@
 import pytest
 
 from medquanbench.report import wording
+from medquanbench.values import Line, Receipt, State
 
 
 @pytest.mark.parametrize(
@@ -24,3 +25,16 @@ def test_extras_are_what_bits_and_policy_do_not_say(make_report):
     report = make_report(block=(("fp32", 0.8), ("w4a4 adaptive smooth keep(a) input(8)", 0.7)), n_cases=1)
     assert [wording.extras(row) for row in report.rows] == ["", "smooth keep(a) input(8)"]
     assert [wording.configuration(row) for row in report.rows] == ["FP32", "W4A4 adaptive smooth keep(a) input(8)"]
+
+
+def _line(path: str, tag: str, reason: str, state: State = State.QUANTIZED) -> Line:
+    return Line(path, (), "conv 1x1x1", state, "", 1, hardware=tag, hardware_reason=reason)
+
+
+def test_layers_are_counted_by_what_could_run_them():
+    lines = (_line("a", "gemm", "r"), _line("b", "simulation", "s"), _line("c", "gemm", "t"))
+    receipt = Receipt("w4a4 adaptive", (*lines, _line("d", "", "", State.KEPT), _line("e", "gemm", "r")))
+    assert wording.machines(receipt) == "3 gemm, 1 simulation"
+    assert wording.machine_reasons(receipt) == (("gemm", "r"), ("gemm", "t"), ("simulation", "s"))
+    nothing = Receipt("fp32", (_line("d", "", "", State.KEPT),))
+    assert wording.machines(nothing) == "-" and wording.machine_reasons(nothing) == ()

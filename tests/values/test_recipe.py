@@ -133,7 +133,7 @@ BAD_TEXTS = {
     "mxfp4 at8(a)": "not in mxfp4",
     "w4a4 per-tensor keep(a) keep(b)": "'keep(b)' comes after another keep",
     "w4a4 per-tensor calib(1) calib(2)": "comes after another calib",
-    "w4a4 per-tensor svd smooth": "comes after another transform; keep and at8 list globs with commas, transforms are joined",
+    "w4a4 per-tensor svd smooth": "comes after another transform; keep and at8 list globs with commas",
     "w4a4 per-tensor svd+": "'' is no step",
     "w4a4 per-tensor Svd": "'Svd' is no step",
     "w4a4 per-tensor svd(4)": "needs name=value in its brackets",

@@ -1,28 +1,27 @@
-"""The eval door: one bundle, one dataset, the float reference and any number of precisions (floor 5)."""
+"""The arguments of the eval door: flags, rows of precisions, and what is wrong with them together (floor 5)."""
 
 from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from medquanbench.doorway import Parser, answer, note_trust, number, whole_number
-from medquanbench.progress import Progress
-from medquanbench.values import FORMATS, WEIGHT_FORMATS, Recipe, RequestError
+from medquanbench.doorway import Parser, number, whole_number
+from medquanbench.values import FORMATS, WEIGHT_FORMATS, Recipe, RequestError, not_found
 
-_PRECISION = re.compile(r"--(w\d+a\d+)(?:=(.*))?")
+_PRECISION = re.compile(r"--(w\d+a\d+|recipe)(?:=(.*))?")
 _BETWEEN_TRANSFORMS = re.compile(r",(?![^(]*\))")
 
-# The names of medquanbench.quant's POLICIES, TRANSFORMS and METHODS, which cannot be asked here: that loads torch, and
-# --help must not wait for it.
+# The names of medquanbench.quant's POLICIES, TRANSFORMS, METHODS and RANGES, which cannot be asked here: that loads
+# torch, and --help must not wait for it.
 POLICIES = (
     "per-channel", "per-tensor", "adaptive", "per-voxel", "block", "engine", "static-per-tensor",
     "static-per-channel",
 )  # fmt: skip
 TRANSFORMS = ("smooth", "svd", "hadamard", "branches", "groups", "asymmetric")
-METHODS = ("clip", "gptq", "descend", "bias")
+METHODS = ("clip", "gptq", "descend", "bias", "adaround", "brecq", "qdrop")
+OBSERVERS = ("absmax", "percentile", "mse", "entropy")
+BEST, BUDGET_MIN = "best", 10.0  # medquanbench.search's
 WHOLE_FORMATS = tuple(name for name in FORMATS if name not in WEIGHT_FORMATS)
 DEVICES = ("cpu", "cuda")
 
@@ -31,8 +30,12 @@ precisions:
   --w8a8 POLICY, --w4a4 POLICY, --wNaM POLICY   weights in N bits, activations in M (2 to 8; 16 is float); flags repeat.
   POLICY is one of {policies}.
   With no such flag: the block of the paper's Table 1 (W8A8 and W4A4, each per-channel, per-tensor and adaptive).
+  --recipe 'w4a4 engine smooth+clip at8(encoder.0.*) calib(8)'   a row by its whole text, as results.csv has it.
+  --w4a4 best looks for the recipe by itself, on calibration cases alone; --budget says how long, --float-budget what
+  part of the multiply-adds it may hold at 8 bits.
   The float reference always comes first.
-  --mxfp4 and the like, without a policy, hold weights and activations in blocks: {formats}.
+  --mxfp4 and the like, without a policy, hold weights and activations in blocks:
+  {formats}.
   --w4a16 nf4, --w4a16 benford: formats of weights alone.
 
 transforms and calibration:
@@ -45,6 +48,7 @@ transforms and calibration:
 examples:
   python -m medquanbench.eval --bundle swinunetr --w4a4 adaptive
   python -m medquanbench.eval --bundle swinunetr --w4a4 engine --transform smooth --calibrated 8
+  python -m medquanbench.eval --bundle unetr --w4a4 best --budget 10 --float-budget 2%
   python -m medquanbench.eval --bundle nnunet --dataset msd-hippocampus --data-root Task04_Hippocampus
   python -m medquanbench.eval --bundle downloads/spleen_ct_segmentation --dataset msd-spleen --data-root Task09_Spleen
 
@@ -73,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
         description="What 8-bit and 4-bit quantization costs a 3D segmentation model: DSC and NSD, with statistics.",
         allow_abbrev=False,
     )
-    p.more_flags = ("--wNaM",)
+    p.more_flags = ("--recipe", "--wNaM")
     p.add_argument(
         "--bundle",
         required=True,
@@ -107,10 +111,21 @@ def parser() -> argparse.ArgumentParser:
         help="calibrate on N cases of the dataset's lists calibration and train (default, where it is needed: 8)",
     )
     p.add_argument(
+        "--observer",
+        metavar="NAME",
+        help=f"with --calibrated: how static ranges are chosen, {', '.join(OBSERVERS)} (default: as the policy has it)",
+    )
+    p.add_argument(
         "--draws",
         type=whole_number,
         metavar="K",
         help="with --calibrated: carry out each row that calibrates on K draws of cases, and tell the spread",
+    )
+    p.add_argument("--budget", type=number, metavar="MIN", help="minutes that best may search, a recipe (default: 10)")
+    p.add_argument(
+        "--float-budget",
+        metavar="P%",
+        help="share of multiply-adds that best may hold at 8 bits, in the layers that gain most (default: none)",
     )
     p.add_argument(
         "--input-bits",
@@ -146,10 +161,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def recipes(argv: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
-    """Take the precision flags out of the arguments: ((bits or format, policy) in the order given, the others).
+    """Take the rows out of the arguments: ((bits or format, policy) or ("recipe", text) in their order, the others).
 
     Raises:
-        RequestError: a precision flag without a policy.
+        RequestError: a precision flag without a policy, or --recipe without a text.
     """
     found, rest, position = [], [], 0
     while position < len(argv):
@@ -161,23 +176,15 @@ def recipes(argv: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
         elif match[2] is not None:
             found.append((match[1], match[2]))
         elif position + 1 == len(argv) or argv[position + 1].startswith("-"):
-            raise RequestError(f"{argv[position]} needs a policy: {', '.join(POLICIES)}")
+            needed = (
+                f"a policy: {', '.join(POLICIES)}" if match[1] != "recipe" else "a text: 'w4a4 engine clip calib(8)'"
+            )
+            raise RequestError(f"{argv[position]} needs {needed}")
         else:
             position += 1
             found.append((match[1], argv[position]))
         position += 1
     return found, rest
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, call, print. Returns the exit code: 0 done, 1 failed, 2 the request is wrong."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-
-    def work(progress: Progress) -> int:
-        precisions, rest = recipes(argv)
-        return _evaluate(parser().parse_args(rest), precisions, argv, progress)
-
-    return answer(work)
 
 
 def transforms(text: str | None) -> str:
@@ -194,7 +201,8 @@ def transforms(text: str | None) -> str:
     return f" {'+'.join(steps)}"
 
 
-def _draws(args: argparse.Namespace) -> int:
+def draws_of(args: argparse.Namespace) -> int:
+    """The number of draws; raises RequestError where there can be none, or one would show no spread."""
     if args.draws is None:
         return 1
     if args.calibrated is None:
@@ -204,47 +212,23 @@ def _draws(args: argparse.Namespace) -> int:
     return args.draws
 
 
-def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv: list[str], progress: Progress) -> int:
-    tail, draws = transforms(args.transform), _draws(args)
-    tail += f" keep({','.join(args.keep)})" * bool(args.keep)
-    tail += f" input({args.input_bits})" * (args.input_bits is not None)
-    # Before the seconds that importing torch takes.
-    asked = [Recipe.parse(f"{bits} {policy}{tail}") for bits, policy in precisions]
-    note_trust(args.bundle)
-    progress.say("loading")
-    from medquanbench.bundle import open_bundle
-    from medquanbench.dataset import open_dataset
-    from medquanbench.device import check_device
-    from medquanbench.report.tables import first_line, terminal_table
-    from medquanbench.study import carry_out
-    from medquanbench.study_plan import TABLE_1, Conduct, prepare
-
-    check_device(args.device)
-    dataset = open_dataset(args.dataset, root=args.data_root)
-    bundle = open_bundle(args.bundle, variant=args.variant, weights=args.weights, dataset=dataset.name)
-    wanted = asked or [Recipe.parse(text + tail) for text in TABLE_1]
-    asked_margins = (("dsc", args.margin), ("nsd", args.nsd_margin))
-    plan = prepare(
-        bundle,
-        dataset,
-        wanted,
-        cases=args.cases,
-        seed=args.seed,
-        split=args.split,
-        margins=tuple((metric, margin) for metric, margin in asked_margins if margin is not None),
-        calibrated=args.calibrated,
-        draws=draws,
-        progress=progress.say,
-    )
-    folder = Path(args.out) if args.out else plan.default_folder
-    progress.clear()
-    print(f"{first_line(plan.runs[0], dataset.reference)}\n", flush=True)
-    study = carry_out(plan, folder, Conduct(args.device, args.save_predictions, tuple(argv), progress.case))
-    progress.clear()
-    print(terminal_table(study.report).rstrip())
-    print(f"\nreport: {folder / 'report.html'}   table: {folder / 'results.csv'}")
-    return 0
+def check_observer(args: argparse.Namespace) -> None:
+    """Raises RequestError where ``--observer`` names none, or nothing is observed."""
+    if args.observer is not None and args.observer not in OBSERVERS:
+        raise not_found("observer", args.observer, "medquanbench", OBSERVERS)
+    if args.observer is not None and args.calibrated is None:
+        raise RequestError(f"--observer {args.observer} looks at calibration cases: it needs --calibrated N")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def searching(args: argparse.Namespace, asked: list[Recipe]) -> tuple[float, float]:
+    """(minutes, part of the multiply-adds) that a search may take; raises RequestError where nothing searches."""
+    given = [
+        flag for flag, value in (("--budget", args.budget), ("--float-budget", args.float_budget)) if value is not None
+    ]
+    if given and not any(recipe.policy == BEST for recipe in asked):
+        raise RequestError(f"{given[0]} is for what is searched: it needs a row like --w4a4 {BEST}")
+    try:
+        part = float((args.float_budget or "0").removesuffix("%")) / 100
+    except ValueError:
+        raise RequestError(f"--float-budget {args.float_budget}: a share in percent is needed, e.g. 2%") from None
+    return BUDGET_MIN if args.budget is None else args.budget, part

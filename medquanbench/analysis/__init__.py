@@ -1,0 +1,1 @@
+"""Study cards: many runs that answer one question (floor 4)."""

@@ -1,0 +1,1 @@
+"""The eval door (floor 5)."""
