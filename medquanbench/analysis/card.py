@@ -10,8 +10,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from medquanbench import quant, shelf
-from medquanbench.dataset_checks import FILE_NAME, TEXT, Kind, check_keys, first_double, is_rows, is_whole, matching
-from medquanbench.search import BEST
+from medquanbench.dataset_checks import (
+    FILE_NAME,
+    TEXT,
+    Kind,
+    check_keys,
+    first_double,
+    is_length,
+    is_rows,
+    is_whole,
+    matching,
+)
+from medquanbench.search import BEST, BUDGET_MIN
 from medquanbench.values import Recipe, RequestError
 
 SUFFIX = ".toml"
@@ -33,6 +43,19 @@ class LayerRule:
     recipe: Recipe
     cases: int
     windows: int
+
+
+@dataclass(frozen=True)
+class SearchRule:
+    """What the search behind a row with ``best`` may take: see :class:`medquanbench.search.Terms`.
+
+    Attributes:
+        minutes: of each search.
+        float_budget: part of the multiply-adds that may be held at 8 bits, 0 to 1.
+    """
+
+    minutes: float = BUDGET_MIN
+    float_budget: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +95,7 @@ class StudyCard:
         baseline: name of the row with which the others are compared; "" for none.
         draws: how often each row that calibrates is carried out.
         rule: how the most sensitive layer is found, where a row needs it.
+        search: what the searches of rows with ``best`` may take.
     """
 
     name: str
@@ -83,6 +107,7 @@ class StudyCard:
     baseline: str
     draws: int
     rule: LayerRule | None
+    search: SearchRule
     rows: tuple[CardRow, ...]
     sha256: str
 
@@ -105,8 +130,8 @@ def open_card(ref: str | Path) -> StudyCard:
     rows = tuple(_row(row, f"{where}, row {number}") for number, row in enumerate(card["row"], 1))
     made = StudyCard(
         card["name"], *(_words(card.get(key, "")) for key in ("title", "question", "source", "paper", "reading")),
-        card.get("baseline", ""), card.get("draws", 1), _rule(card.get("layer"), where), rows,
-        hashlib.sha256(content).hexdigest(),
+        card.get("baseline", ""), card.get("draws", 1), _rule(card.get("layer"), where),
+        _search(card.get("search"), where), rows, hashlib.sha256(content).hexdigest(),
     )  # fmt: skip
     _check(made, where)
     return made
@@ -132,6 +157,13 @@ def _rule(rule: dict[str, Any] | None, where: str) -> LayerRule | None:
     if recipe.policy == BEST or recipe.is_reference or recipe.keep or quant.needs_calibration(recipe):
         raise RequestError(f"{where}: a recipe with dynamic scales that keeps no layer is needed, not '{recipe}'")
     return LayerRule(recipe, rule["cases"], rule["windows"])
+
+
+def _search(rule: dict[str, Any] | None, where: str) -> SearchRule:
+    if rule is None:
+        return SearchRule()
+    check_keys(rule, {"minutes": _ABOVE_ZERO, "float_budget_percent": _PERCENT}, {}, f"{where}, search")
+    return SearchRule(float(rule["minutes"]), rule["float_budget_percent"] / 100)
 
 
 def _check_recipe(recipe: Recipe) -> None:
@@ -162,7 +194,10 @@ def _words(text: str) -> str:
 
 
 _COUNT: Kind = (lambda value: is_whole(value) and value > 0, "a whole number above 0")
+_ABOVE_ZERO: Kind = (is_length, "a number above 0")
+_PERCENT: Kind = (lambda value: (is_whole(value) or isinstance(value, float)) and 0 <= value <= 100, "0 to 100")
 _SCORE: Kind = (lambda value: isinstance(value, float) and 0 <= value <= 1, "a number from 0 to 1, like 0.654")
+_TABLE: Kind = (lambda value: isinstance(value, dict), "a table")
 _NEEDED: dict[str, Kind] = {
     "name": matching(FILE_NAME.pattern, "a name for files, of letters, digits, _ - and ."),
     "title": TEXT,
@@ -175,7 +210,8 @@ _OPTIONAL: dict[str, Kind] = {
     "reading": TEXT,
     "baseline": TEXT,
     "draws": _COUNT,
-    "layer": (lambda value: isinstance(value, dict), "a table"),
+    "layer": _TABLE,
+    "search": _TABLE,
 }
 _ROW_NEEDED: dict[str, Kind] = {"name": TEXT, "recipe": TEXT}
 _ROW: dict[str, Kind] = {

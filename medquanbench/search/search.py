@@ -2,8 +2,9 @@
 
 Recipes are fitted on some calibration cases and judged on others, by how far the network's answers move from the float
 network's (:mod:`medquanbench.search.judge`); neither the evaluated split nor a reference is looked at. Questions are
-asked one after the other, each of the best recipe so far, on few cases; then learned rounding and, where a float budget
-allows, single layers at 8 bits; the best ones are fitted on all cases, and the least divergence wins.
+asked one after the other, each of the best recipe so far, on few cases: what is quickly tried, then rounding, then
+learned rounding and, where a float budget allows, single layers at 8 bits; the best ones are fitted on all cases, and
+the least divergence wins.
 """
 
 from __future__ import annotations

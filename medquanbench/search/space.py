@@ -26,15 +26,15 @@ TERMS = (
     Question("rotation", ("", "hadamard")),
     Question("skip branches", ("branches", "")),
     Question("scales of weights", ("clip", "")),
-    Question("rounding of weights", ("gptq", "gptq+descend", "")),
+    Question("rounding of weights", ("", "gptq", "gptq+descend")),
     Question("mean of the error", ("", "bias")),
     Question("learned rounding", ("", "qdrop(drop=0)", "qdrop", "brecq", "adaround")),
 )
 ORDER = (
-    "range of activations", "smoothing", "scales of weights", "rounding of weights", "skip branches", "rotation",
+    "range of activations", "smoothing", "skip branches", "rotation", "scales of weights", "rounding of weights",
     "mean of the error",
 )  # fmt: skip
-"""The order of asking, what is quickly tried; then comes ``LEARNED``."""
+"""The order of asking, ``LEARNED`` behind it: activations first, since rounding weights costs several times as much."""
 LEARNED = "learned rounding"
 QUESTIONS = {question.name: question for question in (OBSERVERS, *TERMS)}
 

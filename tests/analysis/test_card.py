@@ -56,6 +56,9 @@ def test_a_place_for_the_layer_is_filled_everywhere(tmp_path):
         ("paper_dsc = 0.5", "at_most = 1", "row 1: 'at_most' must be true or false"),
         ("paper_dsc = 0.5", "at_most = true", r"'at_most' is about calib\(N\)"),
         ("paper_dsc = 0.5", "dsc = 0.5", "no key 'dsc' in what .*row 1 may have"),
+        ("[layer]", "[search]\nminutes = 0\nfloat_budget_percent = 2\n[layer]", "'minutes' must be a number above 0"),
+        ("[layer]", "[search]\nminutes = 1\nfloat_budget_percent = 101\n[layer]", "must be 0 to 100"),
+        ("[layer]", "[search]\nminutes = 1\n[layer]", "search has no 'float_budget_percent'"),
         ("svd(rank=1", "svd(rang=1", "row 2: no parameter 'rang'"),
         ("svd(", "sdv(", "row 2: no transform 'sdv'"),
         ("per-channel svd", "per-chanel svd", "row 2: no policy 'per-chanel'"),
@@ -75,5 +78,5 @@ def test_a_wrong_card_is_refused_with_its_place(tmp_path, old, new, words):
 
 
 def test_an_unknown_study_lists_the_shelf():
-    with pytest.raises(RequestError, match="no study 'nosuch' in .*; there is: calibration-size, methods"):
+    with pytest.raises(RequestError, match="no study 'nosuch' in .*; there is: best, best-3-bits, calibration-size"):
         open_card("nosuch")

@@ -14,7 +14,7 @@ REQUEST = Recipe.parse("w4a4 best keep(head) at8(stem) input(8)")
 def test_the_two_to_begin_with():
     assert str(PLAIN.recipe(REQUEST, 3)) == f"w4a4 {POLICY} keep(head) at8(stem) calib(3) input(8)"
     assert str(FIRST.recipe(REQUEST, 3)) == (
-        f"w4a4 {POLICY} smooth+branches+clip+gptq keep(head) at8(stem) calib(3) input(8)"
+        f"w4a4 {POLICY} smooth+branches+clip keep(head) at8(stem) calib(3) input(8)"
     )
 
 
