@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 
 FILES = ("results.csv", "labels.csv", "cases.csv")
-SOMETIMES = ("draws.csv", "layers.csv")
+SOMETIMES = ("draws.csv", "layers.csv", "best.csv")
 STUDY = ("study.csv", "study.md")
 
 

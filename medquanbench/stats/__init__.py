@@ -1,7 +1,7 @@
 """Statistics of a quantized run beside its FP32 reference, over patients (floor 1)."""
 
 from medquanbench.stats.family import holm, largest_p, resamples_for
-from medquanbench.stats.gap import Gap, gap_closed
+from medquanbench.stats.gap import Gap, gap_closed, mean_gap_closed
 from medquanbench.stats.margins import default_margin, drop_pct
 from medquanbench.stats.paired import LEVEL, MIN_CASES, Paired, Verdict, paired
 from medquanbench.stats.patients import patient_means
@@ -25,6 +25,7 @@ __all__ = [
     "default_margin",
     "drop_pct",
     "gap_closed",
+    "mean_gap_closed",
     "holm",
     "is_collapsed",
     "largest_p",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,20 +39,39 @@ def gap_closed(
     Raises:
         ValueError: not three rows of as many finite numbers.
     """
-    rows = [np.asarray(row, dtype=np.float64) for row in (reference, base, other)]
-    if any(row.ndim != 1 or row.shape != rows[0].shape or not np.isfinite(row).all() for row in rows):
-        raise ValueError(f"three rows of as many finite numbers are expected, not {[row.shape for row in rows]}")
-    lost, won = rows[0] - rows[1], rows[2] - rows[1]
-    if not len(lost) or lost.mean() <= 0:
+    return mean_gap_closed([(reference, base, other)], seed, resamples)
+
+
+def mean_gap_closed(
+    networks: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]], seed: int = 0, resamples: int = RESAMPLES
+) -> Gap:
+    """The mean over networks of the share that each closes, with patients drawn for all networks at once.
+
+    Networks are no sample here: the interval is about other patients, and the same networks.
+
+    Args:
+        networks: of each (reference, base, other) as in :func:`gap_closed`, all of the same patients.
+
+    Raises:
+        ValueError: no networks, or not as many finite numbers everywhere.
+    """
+    rows = [[np.asarray(row, dtype=np.float64) for row in network] for network in networks]
+    shapes = {row.shape for network in rows for row in network}
+    finite = all(np.isfinite(row).all() for network in rows for row in network)
+    if len(shapes) != 1 or len(*shapes) != 1 or not finite or any(len(network) != 3 for network in rows):
+        raise ValueError(f"three rows of as many finite numbers are expected of each network, not {sorted(shapes)}")
+    scores = np.stack([np.stack(network) for network in rows])  # (networks, 3, patients)
+    lost, won = scores[:, 0] - scores[:, 1], scores[:, 2] - scores[:, 1]
+    if not lost.shape[1] or (lost.mean(1) <= 0).any():
         return Gap(None)
-    share = float(won.mean() / lost.mean())
-    if len(lost) < MIN_CASES:
+    share = float((won.mean(1) / lost.mean(1)).mean())
+    if lost.shape[1] < MIN_CASES:
         return Gap(share)
-    counts = np.concatenate(list(drawings(len(lost), resamples, seed)))
-    lost_means = np.einsum("rn,n->r", counts, lost)
-    if central(np.sort(lost_means))[0] <= 0:
+    counts = np.concatenate(list(drawings(lost.shape[1], resamples, seed)))
+    lost_means = np.einsum("rn,kn->kr", counts, lost)
+    if any(central(np.sort(means))[0] <= 0 for means in lost_means):
         return Gap(share)
     # Where a resample shows no loss at all, the share has no bound.
     with np.errstate(divide="ignore", invalid="ignore"):
-        shares = np.where(lost_means > 0, np.einsum("rn,n->r", counts, won) / lost_means, -np.inf)
+        shares = np.where(lost_means > 0, np.einsum("rn,kn->kr", counts, won) / lost_means, -np.inf).mean(0)
     return Gap(share, *central(np.sort(shares)))

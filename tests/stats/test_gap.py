@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medquanbench.stats import MIN_CASES, Gap, gap_closed
+from medquanbench.stats import MIN_CASES, Gap, gap_closed, mean_gap_closed
 
 
 def scores(n: int, seed: int = 0):
@@ -55,3 +55,25 @@ def test_other_shapes_are_refused():
         gap_closed([0.1], [0.1, 0.2], [0.1])
     with pytest.raises(ValueError, match="three rows"):
         gap_closed([np.nan], [0.1], [0.1])
+
+
+def test_the_mean_over_networks_is_that_of_their_shares():
+    networks = [(*scores(20, seed), scores(20, seed)[1] + 0.05) for seed in (1, 2, 3)]
+    found, apart = mean_gap_closed(networks), [gap_closed(*network) for network in networks]
+    assert found.share == pytest.approx(np.mean([one.share for one in apart]))
+    assert mean_gap_closed(networks[:1]) == apart[0]
+    # The same network thrice has the spread of one: patients are drawn for all networks at once.
+    thrice = mean_gap_closed(networks[:1] * 3)
+    assert (thrice.share, thrice.ci_low, thrice.ci_high) == pytest.approx(
+        (apart[0].share, apart[0].ci_low, apart[0].ci_high)
+    )
+    assert found.ci_high - found.ci_low < max(one.ci_high - one.ci_low for one in apart)
+
+
+def test_one_network_without_a_loss_leaves_no_mean():
+    reference, base = scores(12)
+    assert mean_gap_closed([(reference, base, reference), (base, reference, base)]) == Gap(None)
+    with pytest.raises(ValueError, match="of each network"):
+        mean_gap_closed([(reference, base, reference), (reference[1:], base[1:], reference[1:])])
+    with pytest.raises(ValueError, match="of each network"):
+        mean_gap_closed([])
