@@ -3,8 +3,8 @@
 Recipes are fitted on some calibration cases and judged on others, by how far the network's answers move from the float
 network's (:mod:`medquanbench.search.judge`); neither the evaluated split nor a reference is looked at. Questions are
 asked one after the other, each of the best recipe so far, on few cases: what is quickly tried, then rounding, then
-learned rounding and, where a float budget allows, single layers at 8 bits; the best ones are fitted on all cases, and
-the least divergence wins.
+learned rounding and, where a float budget allows, single layers at 8 bits. The best candidate is fitted on all cases
+too, and the least divergence wins.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ ENOUGH = 0.99
 """An answer is taken whose divergence is below this part of the best so far: less is noise."""
 _QUESTIONS_UNTIL, _LEARNED_UNTIL, _LAYERS_UNTIL = 0.6, 0.85, 1.0
 """Parts of the time at which stages of the search must end, where what the end needs is set aside."""
+_LEARNED_COSTS = 4
+"""Times the slowest other trial that a learned one takes, about."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Search:
         self.parts, self.device, self.tell = parts, device, tell
         self.trials: list[Trial] = []
         self.layers: tuple[LayerGain, ...] = ()
+        self.best = PLAIN
         self.spent = 0.0
         self.quick = min(QUICK_CASES, len(windows.fitted))
 
@@ -80,48 +83,51 @@ class Search:
             RunError: no recipe could be carried out.
         """
         self._try(PLAIN, "nothing beside the policy", self.quick)
-        best = self._asked(FIRST if self._try(FIRST, "to begin with", self.quick) else PLAIN)
+        if self._try(FIRST, "to begin with", self.quick):
+            self.best = min((PLAIN, FIRST), key=self._divergence)
+        self._ask()
         if self.float_budget and self._has_time(_LAYERS_UNTIL, 0.0):
-            self.layers = self._gains(best)
-        recipe = self._final(best)
+            self.layers = self._gains(self.best)
+        recipe = self._final()
         return Choice(
             self.request, recipe, self.budget_s, self.spent, self.float_budget, self.windows.fitted,
             self.windows.judged, len(self.judge.windows), tuple(self.trials), self.layers, self._cost(recipe),
         )  # fmt: skip
 
-    def _asked(self, best: Candidate) -> Candidate:
-        """The best candidate after all questions that there was time for."""
-        best = min((PLAIN, best), key=self._divergence)
-        stages = [(name, _QUESTIONS_UNTIL) for name in ORDER] + [(LEARNED, _LEARNED_UNTIL)]
-        for name, until in stages:
+    def _ask(self) -> None:
+        """Ask all questions that there is time for, each of the best candidate so far."""
+        stages = [(name, _QUESTIONS_UNTIL, 1) for name in ORDER] + [(LEARNED, _LEARNED_UNTIL, _LEARNED_COSTS)]
+        for name, until, factor in stages:
+            slowest = factor * max(trial.seconds for trial in self.trials)
             for answer in QUESTIONS[name].answers:
-                other = best.answered(name, answer)
-                if other == best or not self._has_time(until, self._expected(self.quick)):
+                other = self.best.answered(name, answer)
+                if other == self.best or not self._has_time(until, slowest):
                     continue
-                if self._try(other, name, self.quick) and self._divergence(other) < ENOUGH * self._divergence(best):
-                    best = other
-        return best
+                better = ENOUGH * self._divergence(self.best)
+                if self._try(other, name, self.quick) and self._divergence(other) < better:
+                    self.best = other
 
-    def _final(self, best: Candidate) -> Recipe:
-        """The best recipe, fitted on all cases: with layers at 8 bits where these make it better."""
-        cases, raised = len(self.windows.fitted), tuple(layer.path for layer in self.layers if layer.raised)
-        whole = best.recipe(self.request, cases)
-        wanted = [(whole, "on all cases")]
-        if raised:
-            wanted.append((replace(whole, at8=(*whole.at8, *raised)), "layers at 8 bits"))
-        found = [self._trial(recipe, question) for recipe, question in wanted]
+    def _final(self) -> Recipe:
+        """Of the best candidate, fitted on few cases and on all, without and with layers at 8 bits, the best judged."""
+        raised = tuple(layer.path for layer in self.layers if layer.raised)
+        found = []
+        for cases, words in ((self.quick, "on few cases"), (len(self.windows.fitted), "on all cases")):
+            recipe = self.best.recipe(self.request, cases)
+            found.append(self._trial(recipe, words))
+            if raised:
+                found.append(self._trial(replace(recipe, at8=(*recipe.at8, *raised)), f"layers at 8 bits, {words}"))
         judged = [trial for trial in found if trial.divergence is not None]
         if not judged:
             raise RunError(f"no recipe for '{self.request}' could be carried out: {found[0].problem}")
         return min(judged, key=lambda trial: trial.divergence).recipe
 
     def _has_time(self, until: float, needed: float) -> bool:
-        slowest = self._expected(self.quick) * len(self.windows.fitted) / self.quick
-        at_the_end = min(slowest * (2 if self.float_budget else 1), self.budget_s / 2)
-        return self.spent + needed <= until * (self.budget_s - at_the_end)
-
-    def _expected(self, cases: int) -> float:
-        return max((trial.seconds for trial in self.trials if trial.recipe.calibration == cases), default=0.0)
+        quick = self.best.recipe(self.request, self.quick)
+        few = next(trial.seconds for trial in self.trials if trial.recipe == quick)
+        at_the_end = few * len(self.windows.fitted) / self.quick
+        if self.float_budget:
+            at_the_end = 2 * at_the_end + few
+        return self.spent + needed <= until * (self.budget_s - min(at_the_end, self.budget_s / 2))
 
     def _divergence(self, candidate: Candidate) -> float:
         recipe = candidate.recipe(self.request, self.quick)
