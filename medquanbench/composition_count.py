@@ -6,6 +6,7 @@ heads that never run do not. A product counts by its shapes: padding and masked 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,6 @@ from math import prod
 from typing import Any
 
 import torch
-from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -46,14 +46,12 @@ def composition(network: torch.nn.Module, window: tuple[int, ...], channels: int
     Raises:
         RequestError: the network does not take such a window, or what it does depends on the numbers in its tensors.
     """
-    owned = [*network.named_parameters(), *network.named_buffers()]
-    stand_ins = {name: torch.empty_like(tensor, device="meta") for name, tensor in owned}
-    parameters = {name: stand_ins[name] for name, _ in network.named_parameters()}
     image = torch.empty(1, channels, *window, device="meta")
-    counter = _Counter(parameters, [tensor for name, tensor in stand_ins.items() if name not in parameters])
     try:
-        with _evaluating(network), _followed(network, counter), torch.no_grad(), counter:
-            functional_call(network, stand_ins, (image,))
+        shadow = _shadow(network)
+        counter = _Counter(dict(shadow.named_parameters()), list(shadow.buffers()))
+        with _followed(shadow, counter), torch.no_grad(), counter:
+            shadow(image)
     except Exception as error:  # a network is a program: anything may come out of it
         raise RequestError(_why(error, image)) from error
     return Composition(tuple(window), channels, counter.layers())
@@ -67,15 +65,13 @@ def _why(error: Exception, image: torch.Tensor) -> str:
     return f"the network does not take a window of {size} voxels with {image.shape[1]} channel(s): {lines[-1]}"[:400]
 
 
-@contextmanager
-def _evaluating(network: torch.nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
+def _shadow(network: torch.nn.Module) -> torch.nn.Module:
+    """A copy in evaluation mode whose parameters and buffers have shapes alone, shared where the network's are."""
+    # Not functional_call: a module that stands in two places, as nnU-Net's encoder does, keeps what it was lent.
+    known: dict[int, object] = {id(tensor): torch.empty_like(tensor, device="meta") for tensor in network.buffers()}
+    for parameter in network.parameters():
+        known[id(parameter)] = torch.nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=False)
+    return copy.deepcopy(network, known).eval()
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 
 A table stands between `<!-- result: NAME -->` and `<!-- end -->`, what a terminal showed between
 `<!-- output: NAME -->` and `<!-- end -->`; NAME is a folder of docs/results. Between `<!-- families: ENDING -->` and
-`<!-- end -->` stands a row for each folder of that ending, in the order of MODELS, with the DSC of every recipe.
+`<!-- end -->` stands a row for each folder of that ending, in the order of MODELS, with the DSC of every recipe. Between
+`<!-- study: CARD DATASET -->` and `<!-- end -->` stands the same of a study card's rows.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _TABLE = re.compile(r"(<!-- result: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _OUTPUT = re.compile(r"(<!-- output: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _FAMILIES = re.compile(r"(<!-- families: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_STUDY = re.compile(r"(<!-- study: (\S+) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 MODELS = {
     "nnunet": "nnU-Net",
     "stunet": "STU-Net",
@@ -72,6 +74,22 @@ def families(match: re.Match) -> str:
     return match[1] + "\n".join(lines) + "\n" + match[3]
 
 
+def studied(match: re.Match) -> str:
+    """The rows of a study card as columns: DSC and, but for FP32, its difference; with the verdict's mark."""
+    files = {model: ROOT / "docs" / "results" / f"{match[2]}-{model}-{match[3]}" / "study.csv" for model in MODELS}
+    studies = {model: list(csv.DictReader(file.open(newline=""))) for model, file in files.items() if file.is_file()}
+    names = [row["row"] for row in next(iter(studies.values()))]
+    lines = [f"| {' | '.join(['Model', *names])} |", f"|---|{'---:|' * len(names)}"]
+    for model, rows_ in studies.items():
+        cells = [f"{float(row['dsc']):.3f}{_difference(row)}" for row in rows_]
+        lines.append(f"| {' | '.join([MODELS[model], *cells])} |")
+    return match[1] + "\n".join(lines) + "\n" + match[4]
+
+
+def _difference(row: dict[str, str]) -> str:
+    return f" ({float(row['diff']):+.4f}){_MARKS[row['verdict']]}" if row["diff"] else ""
+
+
 def output(match: re.Match) -> str:
     """What the terminal showed, as it was."""
     return f"{match[1]}```\n{(ROOT / 'docs' / 'results' / match[2] / 'output.txt').read_text()}```\n{match[3]}"
@@ -83,7 +101,7 @@ def main() -> int:
     args = parser.parse_args()
     readme = ROOT / "README.md"
     old = readme.read_text()
-    new = _FAMILIES.sub(families, _OUTPUT.sub(output, _TABLE.sub(table, old)))
+    new = _STUDY.sub(studied, _FAMILIES.sub(families, _OUTPUT.sub(output, _TABLE.sub(table, old))))
     if args.check:
         return int(new != old)
     readme.write_text(new)

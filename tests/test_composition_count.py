@@ -153,6 +153,16 @@ def test_the_network_is_left_as_it_was():
     assert [row.kind for row in made.rows] == ["conv", "norm"]  # no dropout: it is evaluated
 
 
+def test_a_module_that_stands_in_two_places_is_left_as_it_was_and_counts_once():
+    stem = nn.Sequential(nn.Conv3d(1, 2, 1), nn.BatchNorm3d(2))
+    network = nn.Sequential(stem, nn.Module(), nn.Conv3d(2, 2, 1))
+    network[1].encoder, network[1].forward = stem, lambda x: x
+    made = composition(network, (2, 2, 2), 1)
+    assert not any(tensor.is_meta for module in network.modules() for tensor in module._parameters.values())
+    assert network(torch.zeros(1, 1, 2, 2, 2)).device.type == "cpu"
+    assert made.total.parameters == 4 + 4 + 6
+
+
 def test_of_another_window_it_is_the_same_network():
     small, large = (composition(nn.Conv3d(1, 2, 3), size, 1) for size in ((4, 4, 4), (6, 6, 6)))
     assert (small.total.multiply_adds, large.total.multiply_adds) == (8 * 54, 64 * 54)
