@@ -3,8 +3,8 @@
 
 A table stands between `<!-- result: NAME -->` and `<!-- end -->`, what a terminal showed between
 `<!-- output: NAME -->` and `<!-- end -->`; NAME is a folder of docs/results. Between `<!-- families: ENDING -->` and
-`<!-- end -->` stands a row for each folder of that ending, in the order of MODELS, with the DSC of every recipe. Between
-`<!-- study: CARD DATASET -->` and `<!-- end -->` stands the same of a study card's rows.
+`<!-- end -->` stands a row for each folder of that ending, in the order of MODELS, with the DSC of every recipe.
+Between `<!-- study: CARD DATASET -->` and `<!-- end -->` stands the same of a study card's rows.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ WEIGHT_BITS = 0.05
 """Bits of weights that raised layers may add, as part of all: the other side of the float budget."""
 WINDOWS = 6
 """On which single layers are judged."""
+NOISE = 0.01
+"""A gain below this part of the divergence is none: of many layers some always seem to gain a little."""
 
 
 def layer_gains(
@@ -51,10 +53,12 @@ def layer_gains(
         with held_as_in(low, high, (layer.path,)):
             gain = start - judge.verdict(low, WINDOWS).divergence
         found.append(replace(layer, gain=gain))
-    return _marked(found, budget, bits)
+    return _marked(found, budget, bits, NOISE * start)
 
 
-def _marked(layers: Sequence[LayerGain], budget: float, bits: Mapping[str, float]) -> tuple[LayerGain, ...]:
+def _marked(
+    layers: Sequence[LayerGain], budget: float, bits: Mapping[str, float], noise: float = 0.0
+) -> tuple[LayerGain, ...]:
     """The layers, those raised that gain most together: of all that are filled up from one layer on, the best set."""
 
     def taken(layer: LayerGain) -> float:
@@ -69,7 +73,7 @@ def _marked(layers: Sequence[LayerGain], budget: float, bits: Mapping[str, float
             chosen = more if products <= budget and weights <= WEIGHT_BITS else chosen
         return chosen
 
-    by_worth = sorted((one for one in layers if one.gain > 0), key=lambda one: -one.gain / max(taken(one), 1e-9))
+    by_worth = sorted((one for one in layers if one.gain > noise), key=lambda one: -one.gain / max(taken(one), 1e-9))
     best = max(map(filled, by_worth), key=lambda chosen: math.fsum(one.gain for one in chosen), default=[])
     raised = {layer.path for layer in best}
     marked = (replace(layer, raised=layer.path in raised) for layer in layers)

@@ -132,6 +132,12 @@ def test_the_set_of_layers_that_gains_most_is_raised(gains, raised):
     assert {layer.path for layer in marked if layer.raised} == raised
 
 
+def test_what_gains_next_to_nothing_is_not_raised():
+    layers = [LayerGain(path, gain, 0.01, 0.0, False) for path, gain in (("a", 0.02), ("b", 0.001))]
+    marked = _marked(layers, 0.1, {"a": 1.0, "b": 1.0}, 0.01)
+    assert [layer.path for layer in marked if layer.raised] == ["a"]
+
+
 def test_the_gain_of_a_layer_is_what_the_recipe_with_it_at_8_bits_gains():
     network, judge = StandIn().network(), Judge(StandIn().network(), WINDOWS.judging)
     low_recipe = Recipe.parse("w3a3 engine calib(3)")
