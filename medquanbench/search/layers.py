@@ -31,6 +31,8 @@ def layer_gains(
 ) -> tuple[LayerGain, ...]:
     """The gain of every layer that a budget could pay, the largest first, those chosen marked.
 
+    A layer that reads the image is left out unless the image is at 8 bits already: ``input(8)`` is the word for that.
+
     Args:
         low, high: one recipe, and the same with all layers at 8 bits.
         budget: part of the multiply-adds, 0 to 1.
@@ -40,7 +42,11 @@ def layer_gains(
     total = sum(products.get(line.path, 0) for line in lines) or 1
     weights = sum(line.parameters for line in lines) or 1
     bits = {line.path: max(8 - line.weight.bits, 0) / line.weight.bits for line in lines}
-    parts = [(line.path, products.get(line.path, 0) / total, line.parameters / weights) for line in lines]
+    parts = [
+        (line.path, products.get(line.path, 0) / total, line.parameters / weights)
+        for line in lines
+        if not (line.reads_image and line.activation.bits < 8)
+    ]
     open_ = [
         LayerGain(path, 0.0, share, part, False)
         for path, share, part in parts

@@ -132,6 +132,13 @@ def test_the_set_of_layers_that_gains_most_is_raised(gains, raised):
     assert {layer.path for layer in marked if layer.raised} == raised
 
 
+@pytest.mark.parametrize("image, there", [("", False), (" input(8)", True)])
+def test_the_image_is_not_raised_by_the_way(tmp_path, image, there):
+    choice = search(tmp_path, float_budget=1.0, request=f"w3a3 best calib(3){image}").choice()
+    assert ("down.0" in {layer.path for layer in choice.layers}) == there
+    assert there or "down.0" not in choice.recipe.at8
+
+
 def test_what_gains_next_to_nothing_is_not_raised():
     layers = [LayerGain(path, gain, 0.01, 0.0, False) for path, gain in (("a", 0.02), ("b", 0.001))]
     marked = _marked(layers, 0.1, {"a": 1.0, "b": 1.0}, 0.01)
