@@ -127,10 +127,12 @@ def _draw_sentences(answer: Answer) -> list[str]:
 
 def _fewer_sentences(answer: Answer) -> list[str]:
     """Rows whose number of calibration cases the dataset does not have."""
-    asked = ((entry.planned, entry.planned.row.recipe(None).calibration) for entry in answer.rows if entry.row)
-    fewer = [(planned, count) for planned, count in asked if count and planned.recipe.calibration < count]
-    return [f"'{planned.row.name}': the dataset has {planned.recipe.calibration} cases to calibrate on."
-            for planned, _ in fewer]  # fmt: skip
+    told = [entry.planned for entry in answer.rows if entry.row and entry.planned.row.at_most]
+    return [
+        f"'{planned.row.name}': the dataset has {planned.recipe.calibration} cases to calibrate on."
+        for planned in told
+        if planned.recipe.calibration < planned.row.recipe(None).calibration
+    ]
 
 
 def _undone_sentences(answer: Answer) -> list[str]:
