@@ -53,10 +53,17 @@ def test_our_columns_are_the_published_results(dataset):
 def test_every_network_of_the_table_is_run_by_the_script_that_publishes(table1):
     import republish
 
-    studies = republish.studies(Path("hippocampus"))
+    commands = republish.commands(Path("hippocampus"))
     for family in table1.FAMILIES:
-        assert studies[f"{family.bundle}-{table1.PHANTOM}"] == ["--bundle", family.bundle]
-        assert "msd-hippocampus" in studies[f"{family.bundle}-{table1.HIPPOCAMPUS}"]
+        assert commands[f"{family.bundle}-{table1.PHANTOM}"].arguments == ["--bundle", family.bundle]
+        assert "msd-hippocampus" in commands[f"{family.bundle}-{table1.HIPPOCAMPUS}"].arguments
+
+
+def test_all_that_is_published_is_run_by_the_script_that_publishes(table1):
+    import republish
+
+    there = {folder.name for folder in (ROOT / "docs" / "results").iterdir() if folder.is_dir()}
+    assert there <= set(republish.commands(Path("hippocampus")))
 
 
 def source(table1: ModuleType, **dsc: tuple[float, ...]):
