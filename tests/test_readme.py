@@ -13,18 +13,37 @@ from pathlib import Path
 
 import pytest
 
+from medquanbench.analysis.card import open_card
 from medquanbench.study_plan import TABLE_1
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-RESULTS = sorted((ROOT / "docs" / "results").glob("*/results.csv"))
+RESULTS = sorted((ROOT / "docs" / "results").glob("**/results.csv"))
+STUDIES = sorted((ROOT / "docs" / "results").glob("*/study.csv"))
 
 
 def test_tables_are_the_published_results():
     subprocess.run([sys.executable, ROOT / "scripts" / "readme_tables.py", "--check"], check=True)
 
 
-@pytest.mark.parametrize("file", RESULTS, ids=lambda file: file.parent.name)
+def test_the_page_of_studies_is_that_of_the_published_ones():
+    subprocess.run([sys.executable, ROOT / "scripts" / "study_tables.py", "--check"], check=True)
+
+
+@pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.parent.name)
+def test_a_published_study_is_of_its_card_and_its_runs(file):
+    with open(file, newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    card = open_card(rows[0]["study"])
+    assert [row["row"] for row in rows] == [row.name for row in card.rows]
+    for row in (row for row in rows if not row["not_done"]):
+        with open(file.parent / row["variant"] / "results.csv", newline="") as handle:
+            (run,) = [one for one in csv.DictReader(handle) if one["recipe"] == row["recipe"]]
+        assert (row["dsc"], row["nsd"], row["n_cases"]) == (run["dsc"], run["nsd"], run["n_cases"])
+        assert (row["diff"], row["ci_low"], row["verdict"]) == (run["dsc_diff"], run["dsc_ci_low"], run["verdict"])
+
+
+@pytest.mark.parametrize("file", RESULTS, ids=lambda file: str(file.parent.relative_to(ROOT / "docs" / "results")))
 def test_a_published_table_follows_from_its_cases_and_its_weights(file):
     with open(file, newline="") as handle:
         rows = list(csv.DictReader(handle))

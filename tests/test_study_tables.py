@@ -53,6 +53,10 @@ def results(tmp_path) -> Path:
     study(tmp_path / "b", "nnunet", ("adaptive", *BASE), better, **{"w4a4_engine_clip": 1.0})
     found = ("best", "w4a4 engine smooth calib(4)", 8, 0.8, 0.0, -0.001, 0.001, "non-inferior", "", "", "", "")
     study(tmp_path / "c", "unetr", ("adaptive", *BASE), found, name="best", **{"w4a4_engine_smooth_calib(4)": 1.0})
+    trials = [{"recipe": "w4a4 engine calib(2)", "divergence": 0.0442}, {"recipe": found[1], "divergence": 0.0014}]
+    shares = [{"bits": "W4A4", "multiply_adds": 0.991}, {"bits": "W8A8", "multiply_adds": 0.009}]
+    choice = {"recipe": found[1], "seconds": 90, "trials": trials, "cost": {"shares": shares, "weight_bits": 4.0189}}
+    (tmp_path / "c" / "demo" / "record.json").write_text(json.dumps({"best": [choice]}))
     return tmp_path
 
 
@@ -71,7 +75,8 @@ def test_the_page_has_a_table_a_dataset_a_row_a_recipe_and_a_column_a_bundle(res
         f"| engine, clip | {cells} | 1 of 2 | 75 % [75, 75], 2 networks |" in text
     )  # shares 0.5 and 1 of all patients
     assert "| engine, gptq |  | *n/a* |  |  |" in text
-    assert "| best | UNETR | `w4a4 engine smooth calib(4)` |" in text
+    cost = "0.90 % | 4.019 | 44.2 → 1.4 | 2 in 1.5 min"
+    assert f"| best | UNETR | {cost} | `w4a4 engine smooth calib(4)` |" in text
     assert text.index("How near W4A4 comes") < text.index("Every method alone")
     check = (SCRIPTS / "study_tables.py", "--results", results, "--page", page, "--check")
     assert run(*check).returncode == 0
