@@ -155,6 +155,7 @@ def recipes(studies: list[Published], card: dict) -> list[str]:
         "Bits a weight",
         "Divergence, mnat",
         "Trials",
+        "What could run it",
         "Recipe that was found",
     ]
     lines = ["Divergence from FP32 on held-out calibration windows, of `engine` alone and of what was found:", ""]
@@ -176,6 +177,7 @@ def _cost(study: Published, row: Row) -> list[str]:
         f"{cost['weight_bits']:.3f}",
         f"{1000 * choice['trials'][0]['divergence']:.1f} → {1000 * trials[row['recipe']]:.1f}",
         f"{len(trials)} in {choice['seconds'] / 60:.1f} min",
+        row["hardware"],
     ]
 
 

@@ -13,7 +13,7 @@ import pytest
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 COLUMNS = (
     "study", "row", "bundle", "variant", "dataset", "recipe", "n_cases", "dsc", "diff", "ci_low", "ci_high", "verdict",
-    "gap_closed_pct", "gap_ci_low", "gap_ci_high", "paper_dsc",
+    "gap_closed_pct", "gap_ci_low", "gap_ci_high", "paper_dsc", "hardware",
 )  # fmt: skip
 BASE = ("w4a4 adaptive", 8, 0.6, -0.2, -0.25, -0.15, "inferior", "", "", "", "")
 
@@ -30,12 +30,12 @@ def write(file: Path, *rows: tuple) -> None:
 
 def study(folder: Path, bundle: str, *rows: tuple, name: str = "methods", **shares: float) -> None:
     """A published study: FP32 at 0.8, the baseline at 0.6, other recipes at what wins back this share of it."""
-    reference = (name, "FP32", bundle, "demo", "msd-hippocampus", "fp32", 8, 0.8, *[""] * 8)
+    reference = (name, "FP32", bundle, "demo", "msd-hippocampus", "fp32", 8, 0.8, *[""] * 9)
     write(
         folder / "study.csv",
         COLUMNS,
         reference,
-        *((name, row[0], bundle, "demo", "msd-hippocampus", *row[1:]) for row in rows),
+        *((name, row[0], bundle, "demo", "msd-hippocampus", *row[1:], "9 gemm") for row in rows),
     )
     scores = {"fp32": 0.8, "w4a4 adaptive": 0.6} | {
         recipe.replace("_", " "): 0.6 + 0.2 * s for recipe, s in shares.items()
@@ -75,7 +75,7 @@ def test_the_page_has_a_table_a_dataset_a_row_a_recipe_and_a_column_a_bundle(res
         f"| engine, clip | {cells} | 1 of 2 | 75 % [75, 75], 2 networks |" in text
     )  # shares 0.5 and 1 of all patients
     assert "| engine, gptq |  | *n/a* |  |  |" in text
-    cost = "0.90 % | 4.019 | 44.2 → 1.4 | 2 in 1.5 min"
+    cost = "0.90 % | 4.019 | 44.2 → 1.4 | 2 in 1.5 min | 9 gemm"
     assert f"| best | UNETR | {cost} | `w4a4 engine smooth calib(4)` |" in text
     assert text.index("How near W4A4 comes") < text.index("Every method alone")
     check = (SCRIPTS / "study_tables.py", "--results", results, "--page", page, "--check")
