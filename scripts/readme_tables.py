@@ -15,22 +15,16 @@ import re
 import sys
 from pathlib import Path
 
+from model_names import MODELS
+from study_tables import mean_gap, published
+
+from medquanbench.analysis.card import open_card
+
 ROOT = Path(__file__).resolve().parent.parent
 _TABLE = re.compile(r"(<!-- result: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _OUTPUT = re.compile(r"(<!-- output: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _FAMILIES = re.compile(r"(<!-- families: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _STUDY = re.compile(r"(<!-- study: (\S+) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
-MODELS = {
-    "nnunet": "nnU-Net",
-    "stunet": "STU-Net",
-    "medformer": "MedFormer",
-    "swinunetr": "Swin UNETR",
-    "unetr": "UNETR",
-    "unest": "UNesT",
-    "segresnet": "SegResNet",
-    "segformer3d": "SegFormer3D",
-}
-"""Folder on the shelf -> the name that people know."""
 _TITLES = ("Precision", "Granularity", "DSC (drop)", "NSD (drop)", "DSC difference [95 % CI]", "Verdict")
 _MARKS = {"reference": "", "non-inferior": "", "inconclusive": " ?", "inferior": " ↓"}
 _HEAD = f"| {' | '.join(_TITLES)} |\n|{'---|' * len(_TITLES)}\n"
@@ -75,14 +69,19 @@ def families(match: re.Match) -> str:
 
 
 def studied(match: re.Match) -> str:
-    """The rows of a study card as columns: DSC and, but for FP32, its difference; with the verdict's mark."""
-    files = {model: ROOT / "docs" / "results" / f"{match[2]}-{model}-{match[3]}" / "study.csv" for model in MODELS}
-    studies = {model: list(csv.DictReader(file.open(newline=""))) for model, file in files.items() if file.is_file()}
-    names = [row["row"] for row in next(iter(studies.values()))]
+    """The rows of a study card as columns: DSC and, but for FP32, its difference; below, what all networks say."""
+    found = published(ROOT / "docs" / "results")
+    studies = {model: found[place] for model in MODELS if (place := (match[2], match[3], model)) in found}
+    names = [row["row"] for row in next(iter(studies.values())).rows]
+    base = open_card(match[2]).baseline
     lines = [f"| {' | '.join(['Model', *names])} |", f"|---|{'---:|' * len(names)}"]
-    for model, rows_ in studies.items():
-        cells = [f"{float(row['dsc']):.3f}{_difference(row)}" for row in rows_]
+    for model, study in studies.items():
+        cells = [f"{float(row['dsc']):.3f}{_difference(row)}" for row in study.rows]
         lines.append(f"| {' | '.join([MODELS[model], *cells])} |")
+    verdicts = [[row["verdict"] for study in studies.values() for row in study.rows if row["row"] == n] for n in names]
+    count = [f"{one.count('non-inferior')} of {len(one)}" if "reference" not in one else "" for one in verdicts]
+    gaps = [mean_gap(list(studies.values()), name, base).rsplit(",", 1)[0] if name != base else "" for name in names]
+    lines += [f"| {' | '.join(['Non-inferior', *count])} |", f"| {' | '.join(['Mean gap closed', '', *gaps[1:]])} |"]
     return match[1] + "\n".join(lines) + "\n" + match[4]
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from readme_tables import MODELS
+from model_names import MODELS
 
 from medquanbench.stats import mean_gap_closed, patient_means
 
