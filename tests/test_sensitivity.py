@@ -115,6 +115,19 @@ def test_the_same_command_computes_nothing_again(request_, tmp_path, monkeypatch
     assert {file: file.read_bytes() for file in (tmp_path / "out").rglob("*.csv")} == before
 
 
+def test_a_searched_row_is_evaluated_as_what_was_found(request_, tmp_path, capsys):
+    head = CARD.split("[layer]")[0].replace('"plain"', '""').replace('baseline = ""', "")
+    rows = "".join(f'[[row]]\nname = "{name}"\nrecipe = "{text}"\n' for name, text in (
+        ("float", "fp32"), ("found", "w4a4 best calib(1)"),
+    ))  # fmt: skip
+    (tmp_path / "mine.toml").write_text(head + "[search]\nminutes = 0.001\nfloat_budget_percent = 50\n" + rows)
+    assert door([*request_, "--cases", "2"]) == 0
+    found = table(tmp_path / "out")["found"]
+    assert found["recipe"].startswith("w4a4 engine") and "calib(1)" in found["recipe"] and found["dsc"]
+    assert (tmp_path / "out" / "demo" / "best.csv").is_file()
+    assert "cases to calibrate on" not in capsys.readouterr().out
+
+
 def test_a_layer_may_be_given(request_, tmp_path):
     assert door([*request_, "--layer", "residual", "--cases", "1"]) == 0
     assert table(tmp_path / "out")["one layer"]["layer"] == "residual"
