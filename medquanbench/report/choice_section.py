@@ -14,7 +14,8 @@ from medquanbench.values import Choice, LayerGain, Trial
 _READING = (
     "Recipes were fitted on some calibration cases and judged on others, by how far the network's answers move from "
     "the float network's: the divergence is the mean of KL(p || q) over the voxels of each structure, over structures, "
-    "over windows. The evaluated cases were not looked at, and no reference was."
+    "over windows; the agreement is the mean Dice of its labels with the float network's. The least geometric mean of "
+    "divergence and disagreement wins. The evaluated cases were not looked at, and no reference was."
 )
 _LISTED = 12
 _COLUMNS = ("request", "trial", "question", "recipe", "divergence", "agreement", "seconds", "chosen", "problem")
@@ -50,6 +51,9 @@ def in_short(choice: Choice) -> str:
     plain, chosen = choice.plain, choice.of_recipe
     if plain and chosen and None not in (plain.divergence, chosen.divergence):
         words.append(f": divergence from the float network {plain.divergence:.4f} without it, {chosen.divergence:.4f}")
+        words.append(
+            f" with it; Dice of labels with the float network's {plain.agreement:.4f} and {chosen.agreement:.4f}"
+        )
     return "".join(words) + f". {_cost(choice)}"
 
 
@@ -76,7 +80,7 @@ def _choice(choice: Choice) -> list[Markup]:
             f"Float budget {100 * choice.float_budget:g} % of multiply-adds: "
             f"{wording.counted(len(raised), 'layer')} of {len(choice.layers)} that it could pay, {share:.2f} %"
         )
-        kept = "" if choice.recipe.at8 else "; with them the divergence was no lower, so none was raised"
+        kept = "" if choice.recipe.at8 else "; with them the network was no nearer, so none was raised"
         shown = [layer for place, layer in enumerate(choice.layers) if layer.raised or place < _LISTED]
         columns = ("Layer", *map(numeric_heading, ("Gain at 8 bits", "Multiply-adds", "Weights")), "Raised")
         parts.append(details(told + kept, table(columns, map(_layer, shown), css="scores")))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
-from medquanbench.values import RunError
+from medquanbench.values import RunError, distance
 
 KEPT_BYTES = 1 << 29
 """What the float network's answers may take; windows beyond are left out, but for the first."""
@@ -26,6 +26,11 @@ class Verdict:
 
     divergence: float
     agreement: float
+
+    @property
+    def distance(self) -> float:
+        """Both in one number, by which recipes are compared."""
+        return distance(self.divergence, self.agreement)
 
 
 class Judge:

@@ -4,11 +4,12 @@ Recipes are fitted on some calibration cases and judged on others, by how far th
 network's (:mod:`medquanbench.search.judge`); neither the evaluated split nor a reference is looked at. Questions are
 asked one after the other, each of the best recipe so far, on few cases: what is quickly tried, then rounding, then
 learned rounding and, where a float budget allows, single layers at 8 bits. The best candidate is fitted on all cases
-too, and the least divergence wins.
+too, and the least distance wins.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ from medquanbench.values import Choice, Cost, LayerGain, Receipt, Recipe, Reques
 QUICK_CASES = 2
 """On which a recipe is fitted that is only tried."""
 ENOUGH = 0.99
-"""An answer is taken whose divergence is below this part of the best so far: less is noise."""
+"""An answer is taken whose distance is below this part of the best so far: less is noise."""
 _QUESTIONS_UNTIL, _LEARNED_UNTIL, _LAYERS_UNTIL = 0.6, 0.85, 1.0
 """Parts of the time at which stages of the search must end, where what the end needs is set aside."""
 _LEARNED_COSTS = 4
@@ -84,7 +85,7 @@ class Search:
         """
         self._try(PLAIN, "nothing beside the policy", self.quick)
         if self._try(FIRST, "to begin with", self.quick):
-            self.best = min((PLAIN, FIRST), key=self._divergence)
+            self.best = min((PLAIN, FIRST), key=self._distance)
         self._ask()
         if self.float_budget and self._has_time(_LAYERS_UNTIL, 0.0):
             self.layers = self._gains(self.best)
@@ -103,8 +104,8 @@ class Search:
                 other = self.best.answered(name, answer)
                 if other == self.best or not self._has_time(until, slowest):
                     continue
-                better = ENOUGH * self._divergence(self.best)
-                if self._try(other, name, self.quick) and self._divergence(other) < better:
+                better = ENOUGH * self._distance(self.best)
+                if self._try(other, name, self.quick) and self._distance(other) < better:
                     self.best = other
 
     def _final(self) -> Recipe:
@@ -119,7 +120,7 @@ class Search:
         judged = [trial for trial in found if trial.divergence is not None]
         if not judged:
             raise RunError(f"no recipe for '{self.request}' could be carried out: {found[0].problem}")
-        return min(judged, key=lambda trial: trial.divergence).recipe
+        return min(judged, key=lambda trial: trial.distance).recipe
 
     def _has_time(self, until: float, needed: float) -> bool:
         quick = self.best.recipe(self.request, self.quick)
@@ -129,10 +130,9 @@ class Search:
             at_the_end = 2 * at_the_end + few
         return self.spent + needed <= until * (self.budget_s - min(at_the_end, self.budget_s / 2))
 
-    def _divergence(self, candidate: Candidate) -> float:
+    def _distance(self, candidate: Candidate) -> float:
         recipe = candidate.recipe(self.request, self.quick)
-        found = (trial.divergence for trial in self.trials if trial.recipe == recipe)
-        return next((value for value in found if value is not None), float("inf"))
+        return next((trial.distance for trial in self.trials if trial.recipe == recipe), math.inf)
 
     def _try(self, candidate: Candidate, question: str, cases: int) -> bool:
         """True where the candidate could be carried out."""

@@ -1,7 +1,7 @@
 """What flows through the house: frozen values on the standard library alone (floor 0)."""
 
 from medquanbench.values.case import Case
-from medquanbench.values.choice import Choice, Cost, LayerGain, Share, Trial
+from medquanbench.values.choice import Choice, Cost, LayerGain, Share, Trial, distance
 from medquanbench.values.errors import RequestError, RunError, not_found
 from medquanbench.values.judgement import EveryLabel, Findings, Judgement, LabelJudgement, Tails
 from medquanbench.values.loaded import Loaded
@@ -44,6 +44,7 @@ __all__ = [
     "Term",
     "Trial",
     "WEIGHT_FORMATS",
+    "distance",
     "from_plain",
     "not_found",
     "to_plain",

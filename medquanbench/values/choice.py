@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from medquanbench.values.recipe import Recipe
+
+LEAST_DISAGREEMENT = 1e-4
+"""Where all labels agree, the divergence still counts."""
+
+
+def distance(divergence: float, agreement: float) -> float:
+    """How far a quantized network is from the float one: the geometric mean of divergence and disagreement.
+
+    Neither is enough. With few bits a network may come nearer in divergence by being unsure, and give other labels; and
+    labels alone do not tell small steps apart.
+
+    Args:
+        divergence: mean KL divergence, in nats.
+        agreement: mean Dice of labels with the float network's.
+    """
+    return math.sqrt(divergence * max(1 - agreement, LEAST_DISAGREEMENT))
 
 
 @dataclass(frozen=True)
@@ -27,13 +44,18 @@ class Trial:
     seconds: float
     problem: str = ""
 
+    @property
+    def distance(self) -> float:
+        """By which trials are compared; infinite where it could not be judged."""
+        return math.inf if self.divergence is None else distance(self.divergence, self.agreement)
+
 
 @dataclass(frozen=True)
 class LayerGain:
     """A layer, and what holding it alone at 8 bits gains.
 
     Attributes:
-        gain: by how much the divergence falls, in nats.
+        gain: by how much the divergence falls, in nats; a single layer moves too few labels for the agreement.
         multiply_adds, weights: its part of the network's, 0 to 1.
         raised: whether it was chosen.
     """

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from medquanbench.search.judge import Judge, compared
-from medquanbench.values import RunError
+from medquanbench.search.judge import Judge, Verdict, compared
+from medquanbench.values import Recipe, RunError, Trial, distance
 
 
 def logs(*probabilities: list[float]) -> torch.Tensor:
@@ -70,3 +70,13 @@ def test_answers_beyond_the_memory_are_left_out(monkeypatch):
     assert len(Judge(nn.Conv3d(1, 3, 1), [torch.randn(1, 1, 2, 2, 2)] * 5).windows) == 2
     monkeypatch.setattr("medquanbench.search.judge.KEPT_BYTES", 1)
     assert len(Judge(nn.Conv3d(1, 3, 1), [torch.randn(1, 1, 2, 2, 2)] * 5).windows) == 1
+
+
+def test_the_distance_falls_with_both_and_neither_alone_decides():
+    assert distance(0.04, 0.91) == pytest.approx(0.06)
+    assert distance(0.04, 0.92) < distance(0.04, 0.91) > distance(0.03, 0.91)
+    assert distance(0.0, 0.5) == 0 < distance(1e-9, 1.0) < distance(2e-9, 1.0)
+    # Measured, Swin UNETR under W3A3: the second gives other labels and is only less sure of them.
+    assert distance(0.07196, 0.9437) < distance(0.04767, 0.8596)
+    assert Trial("q", Recipe(), None, None, 1.0, "cannot be").distance == float("inf")
+    assert Trial("q", Recipe(), 0.04, 0.91, 1.0).distance == Verdict(0.04, 0.91).distance == distance(0.04, 0.91)

@@ -78,7 +78,7 @@ def test_what_is_found_beats_the_plain_policy_and_can_be_carried_out(tmp_path, m
     told: list[str] = []
     choice = search(tmp_path, told=told).choice()
     assert choice.recipe.calibration in (2, 3) and choice.recipe.policy == "engine"
-    assert choice.of_recipe.divergence < choice.plain.divergence
+    assert choice.of_recipe.distance < choice.plain.distance
     network = StandIn().network()
     judged = Judge(network, WINDOWS.judging).verdict(
         quant.quantize(network, choice.recipe, windows_of(choice.recipe.calibration))[0]
@@ -90,13 +90,13 @@ def test_what_is_found_beats_the_plain_policy_and_can_be_carried_out(tmp_path, m
     assert any("trial 2" in text for text in told)
 
 
-def test_few_cases_and_all_with_layers_and_without_the_least_divergence_wins(tmp_path):
+def test_few_cases_and_all_with_layers_and_without_the_least_distance_wins(tmp_path):
     choice = search(tmp_path, float_budget=0.3).choice()
     last = [trial for trial in choice.trials if trial.recipe.calibration == 3 or trial.recipe.at8]
     assert len(last) == 3 and {trial.recipe.calibration for trial in last} == {2, 3}
     made_of = (choice.recipe.transforms, choice.recipe.observer)
     alike = [trial for trial in choice.trials if (trial.recipe.transforms, trial.recipe.observer) == made_of]
-    assert len(alike) == 4 and choice.of_recipe.divergence == min(trial.divergence for trial in alike)
+    assert len(alike) == 4 and choice.of_recipe.distance == min(trial.distance for trial in alike)
 
 
 def test_no_time_leaves_the_two_to_begin_with(tmp_path):
@@ -196,7 +196,7 @@ def test_what_cannot_be_carried_out_is_told_and_passed_over(tmp_path):
     ).choice()  # fmt: skip
     failed = [trial for trial in choice.trials if trial.problem]
     assert any("'branches' changes none of 2 layers" in trial.problem for trial in failed)
-    assert "branches" not in choice.recipe.transform and choice.of_recipe.divergence <= choice.plain.divergence
+    assert "branches" not in choice.recipe.transform and choice.of_recipe.distance <= choice.plain.distance
 
 
 def test_a_choice_goes_out_as_json_and_in(tmp_path):
