@@ -111,7 +111,7 @@ def mean_gap(studies: list[Published], name: str, baseline: str) -> str:
         return ""
     gap = mean_gap_closed(triples)
     interval = "" if gap.ci_low is None else f" [{_percent(gap.ci_low)}, {_percent(gap.ci_high)}]"
-    return f"{_percent(gap.share)} %{interval}, {len(triples)} networks"
+    return f"{_percent(gap.share)} %{interval}, {len(triples)} network{'s' * (len(triples) != 1)}"
 
 
 def _scores(study: Published, name: str, baseline: str) -> tuple | None:
@@ -151,7 +151,7 @@ def recipes(studies: list[Published], card: dict) -> list[str]:
     titles = [
         "Row",
         "Network",
-        "Multiply-adds with more bits",
+        "Multiply-adds with more bits, the image's among them",
         "Bits a weight",
         "Divergence, mnat",
         "Trials",
