@@ -80,7 +80,7 @@ def studied(match: re.Match) -> str:
         lines.append(f"| {' | '.join([MODELS[model], *cells])} |")
     verdicts = [[row["verdict"] for study in studies.values() for row in study.rows if row["row"] == n] for n in names]
     count = [f"{one.count('non-inferior')} of {len(one)}" if "reference" not in one else "" for one in verdicts]
-    gaps = [mean_gap(list(studies.values()), name, base).rsplit(",", 1)[0] if name != base else "" for name in names]
+    gaps = [mean_gap(list(studies.values()), name, base)[0] if name != base else "" for name in names]
     lines += [f"| {' | '.join(['Non-inferior', *count])} |", f"| {' | '.join(['Mean gap closed', '', *gaps[1:]])} |"]
     return match[1] + "\n".join(lines) + "\n" + match[4]
 

@@ -17,6 +17,7 @@ import sys
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from model_names import MODELS
@@ -98,20 +99,25 @@ def table(studies: list[Published], baseline: str) -> list[str]:
         done = [row for row in here if row is not None and row["diff"]]
         last = [f"{sum(row['verdict'] == 'non-inferior' for row in done)} of {len(done)}" if done else ""]
         if baseline:
-            last.append(mean_gap(studies, name, baseline) if done and name != baseline else "")
+            last.append(_mean_gap_cell(studies, name, baseline) if done and name != baseline else "")
         printed = [next((row["paper_dsc"] for row in here if row is not None), "")] * paper
         lines.append(_line([name, *map(_cell, here), *last, *printed]))
     return lines
 
 
-def mean_gap(studies: list[Published], name: str, baseline: str) -> str:
-    """``63 % [50, 75], 5 networks``; empty where no network has a loss beyond doubt."""
+def mean_gap(studies: list[Published], name: str, baseline: str) -> tuple[str, int]:
+    """``63 % [50, 75]`` and of how many networks; empty where none has a loss beyond doubt."""
     triples = [triple for one in studies if (triple := _scores(one, name, baseline)) is not None]
     if not triples:
-        return ""
+        return "", 0
     gap = mean_gap_closed(triples)
     interval = "" if gap.ci_low is None else f" [{_percent(gap.ci_low)}, {_percent(gap.ci_high)}]"
-    return f"{_percent(gap.share)} %{interval}, {len(triples)} network{'s' * (len(triples) != 1)}"
+    return f"{_percent(gap.share)} %{interval}", len(triples)
+
+
+def _mean_gap_cell(studies: list[Published], name: str, baseline: str) -> str:
+    words, count = mean_gap(studies, name, baseline)
+    return f"{words}, {count} network{'s' * (count != 1)}" if count else ""
 
 
 def _scores(study: Published, name: str, baseline: str) -> tuple | None:
@@ -130,6 +136,7 @@ def _scores(study: Published, name: str, baseline: str) -> tuple | None:
     return tuple(patient_means([scores[case] for case in cases], patients) for scores in wanted)
 
 
+@cache
 def case_means(file: Path) -> dict[str, dict[str, float]]:
     """Recipe -> case -> mean DSC over the structures that count."""
     scores: dict[str, dict[str, list[float]]] = {}

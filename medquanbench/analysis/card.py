@@ -21,7 +21,7 @@ from medquanbench.dataset_checks import (
     is_whole,
     matching,
 )
-from medquanbench.search import BEST, BUDGET_MIN
+from medquanbench.search import BEST, Terms
 from medquanbench.values import Recipe, RequestError
 
 SUFFIX = ".toml"
@@ -43,19 +43,6 @@ class LayerRule:
     recipe: Recipe
     cases: int
     windows: int
-
-
-@dataclass(frozen=True)
-class SearchRule:
-    """What the search behind a row with ``best`` may take: see :class:`medquanbench.search.Terms`.
-
-    Attributes:
-        minutes: of each search.
-        float_budget: part of the multiply-adds that may be held at 8 bits, 0 to 1.
-    """
-
-    minutes: float = BUDGET_MIN
-    float_budget: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -95,7 +82,7 @@ class StudyCard:
         baseline: name of the row with which the others are compared; "" for none.
         draws: how often each row that calibrates is carried out.
         rule: how the most sensitive layer is found, where a row needs it.
-        search: what the searches of rows with ``best`` may take.
+        search: what the searches of rows with ``best`` may take; split, seed and device are those of a request.
     """
 
     name: str
@@ -107,7 +94,7 @@ class StudyCard:
     baseline: str
     draws: int
     rule: LayerRule | None
-    search: SearchRule
+    search: Terms
     rows: tuple[CardRow, ...]
     sha256: str
 
@@ -159,11 +146,11 @@ def _rule(rule: dict[str, Any] | None, where: str) -> LayerRule | None:
     return LayerRule(recipe, rule["cases"], rule["windows"])
 
 
-def _search(rule: dict[str, Any] | None, where: str) -> SearchRule:
+def _search(rule: dict[str, Any] | None, where: str) -> Terms:
     if rule is None:
-        return SearchRule()
+        return Terms()
     check_keys(rule, {"minutes": _ABOVE_ZERO, "float_budget_percent": _PERCENT}, {}, f"{where}, search")
-    return SearchRule(float(rule["minutes"]), rule["float_budget_percent"] / 100)
+    return Terms(float(rule["minutes"]), rule["float_budget_percent"] / 100)
 
 
 def _check_recipe(recipe: Recipe) -> None:

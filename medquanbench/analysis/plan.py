@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medquanbench.analysis.blame import Released, blame, check_layer, most_sensitive
-from medquanbench.analysis.card import CardRow, SearchRule, StudyCard
+from medquanbench.analysis.card import CardRow, StudyCard
 from medquanbench.bundle import Bundle, open_bundle
 from medquanbench.calibration import calibration_names
 from medquanbench.dataset import Dataset
@@ -135,7 +135,7 @@ def _layer(
 class _Trials:
     """Recipes rehearsed on a bundle, each once: rows that differ in the rounding of weights share theirs."""
 
-    def __init__(self, bundle: Bundle, device: str, search: SearchRule) -> None:
+    def __init__(self, bundle: Bundle, device: str, search: Terms) -> None:
         self.bundle, self.device, self.search = bundle, device, search
         self._reasons: dict[Recipe, str] = {}
         self.choices: dict[Recipe, Choice] = {}  # recipes that were searched
@@ -156,14 +156,14 @@ def _planned(
     row: CardRow, layer: str | None, trials: _Trials, dataset: Dataset, request: StudyRequest, say: Say
 ) -> PlannedRow:
     say(f"trying {row.name}")
-    bundle, rule = trials.bundle, trials.search
+    bundle = trials.bundle
     acts_on = (layer or "") if row.needs_layer else ""
     recipe = row.recipe(layer)
     if row.at_most:
         there = len(calibration_names(dataset, request.split))
         recipe = replace(recipe, calibration=min(recipe.calibration, there))
     if recipe.policy == BEST:
-        terms = Terms(rule.minutes, rule.float_budget, None, request.split, request.seed, request.device)
+        terms = replace(trials.search, split=request.split, seed=request.seed, device=request.device)
         (recipe,), (choice,) = resolved(bundle, dataset, [recipe], terms, say)
         trials.choices[recipe] = choice
     if reason := trials.reason(recipe):
