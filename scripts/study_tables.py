@@ -4,7 +4,8 @@
     python scripts/study_tables.py [--results DIR] [--page FILE] [--check]
 
 Reads every study.csv below docs/results. One table a study and dataset: rows are the card's, columns are bundles. Means
-over bundles are computed from the cases.csv beside it, patient by patient.
+over bundles are computed from the cases.csv beside it, patient by patient. Studies of networks that were trained again
+lie a folder deeper, in seed-N, and get a table for themselves.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from model_names import MODELS
 from medquanbench.stats import mean_gap_closed, patient_means
 
 ROOT = Path(__file__).resolve().parent.parent
-STUDIES = ("best", "best-3-bits", "methods", "table4", "table12", "redesign", "calibration-size")
+STUDIES = ("best", "best-3-bits", "seeds", "methods", "table4", "table12", "redesign", "calibration-size")
 _HEAD = """\
 # What the studies found
 
@@ -70,10 +71,10 @@ def _csv(file: Path) -> list[Row]:
         return list(csv.DictReader(handle))
 
 
-def section(name: str, studies: list[Published]) -> list[str]:
-    """The lines of one study: its question, and a table a dataset."""
+def section(name: str, studies: list[Published], which: str = "") -> list[str]:
+    """The lines of one study: its question, and a table a dataset. ``which``: of what training, if not the first."""
     card = tomllib.loads((ROOT / "sensitivity" / f"{name}.toml").read_text())
-    lines = [f"## {card['title']}", "", " ".join(card["question"].split()), ""]
+    lines = [f"## {card['title']}{which}", "", " ".join(card["question"].split()), ""]
     if "reading" in card:
         lines += [" ".join(card["reading"].split()), ""]
     for dataset in sorted({one.place[1] for one in studies}):
@@ -220,10 +221,12 @@ def _line(cells: Iterable[str]) -> str:
 
 def page(folder: Path) -> str:
     """The text of the page."""
-    found, lines = published(folder), [_HEAD]
-    for name in STUDIES:
-        studies = [one for (study, _, _), one in found.items() if study == name]
-        lines += section(name, studies) if studies else []
+    lines = [_HEAD]
+    for where in (folder, *sorted(folder.glob("seed-*"))):
+        found, which = published(where), f": {where.name.replace('-', ' ')}" * (where != folder)
+        for name in STUDIES:
+            studies = [one for (study, _, _), one in found.items() if study == name]
+            lines += section(name, studies, which) if studies else []
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -164,4 +164,4 @@ def test_help_loads_no_torch():
     code = "import sys; from medquanbench.sensitivity.__main__ import main\ntry: main(['--help'])\n"
     code += "except SystemExit: assert 'torch' not in sys.modules"
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert "best, best-3-bits, calibration-size, methods, redesign, table12, table4" in shown
+    assert "best, best-3-bits, calibration-size, methods, redesign, seeds, table12, table4" in shown

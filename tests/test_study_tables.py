@@ -84,6 +84,15 @@ def test_the_page_has_a_table_a_dataset_a_row_a_recipe_and_a_column_a_bundle(res
     assert run(*check).returncode == 1
 
 
+def test_another_training_has_a_table_for_itself(results):
+    study(results / "seed-1" / "a", "unetr", ("adaptive", *BASE))
+    assert run(SCRIPTS / "study_tables.py", "--results", results, "--page", results / "page.md").returncode == 0
+    text = (results / "page.md").read_text()
+    second = text[text.index("## Every method alone, under W4A4: seed 1\n") :]
+    assert "| Row | UNETR | Non-inferior | Mean gap closed |" in second
+    assert "| Row | nnU-Net | UNETR |" in text.removesuffix(second)
+
+
 def test_a_run_that_is_published_twice_is_refused(results):
     study(results / "d", "unetr", ("adaptive", *BASE))
     found = run(SCRIPTS / "study_tables.py", "--results", results, "--page", results / "page.md")
