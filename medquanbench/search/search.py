@@ -2,9 +2,9 @@
 
 Recipes are fitted on some calibration cases and judged on others, by how far the network's answers move from the float
 network's (:mod:`medquanbench.search.judge`); neither the evaluated split nor a reference is looked at. Questions are
-asked one after the other, each of the best recipe so far, on few cases: what is quickly tried, then rounding, then
-learned rounding and, where a float budget allows, single layers at 8 bits. The best candidate is fitted on all cases
-too, and the least distance wins.
+asked one after the other, each of the best recipe so far, on few cases: what is quickly tried, then rounding and, where
+a float budget allows, single layers at 8 bits. The best candidate is fitted on all cases too; learned rounding is tried
+upon what is best by then, if there is time left. The least distance wins.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ QUICK_CASES = 2
 """On which a recipe is fitted that is only tried."""
 ENOUGH = 0.99
 """An answer is taken whose distance is below this part of the best so far: less is noise."""
-_QUESTIONS_UNTIL, _LEARNED_UNTIL, _LAYERS_UNTIL = 0.6, 0.85, 1.0
+_QUESTIONS_UNTIL, _LAYERS_UNTIL = 0.6, 1.0
 """Parts of the time at which stages of the search must end, where what the end needs is set aside."""
-_LEARNED_COSTS = 4
-"""Times the slowest other trial that a learned one takes, about."""
+_LEARNED_COSTS = 5
+"""Times as long as the same without it takes learned rounding, about."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Search:
         self._ask()
         if self.float_budget and self._has_time(_LAYERS_UNTIL, 0.0):
             self.layers = self._gains(self.best)
-        recipe = self._final()
+        recipe = self._learned(self._final()).recipe
         return Choice(
             self.request, recipe, self.budget_s, self.spent, self.float_budget, self.windows.fitted,
             self.windows.judged, len(self.judge.windows), tuple(self.trials), self.layers, self._cost(recipe),
@@ -97,18 +97,17 @@ class Search:
 
     def _ask(self) -> None:
         """Ask all questions that there is time for, each of the best candidate so far."""
-        stages = [(name, _QUESTIONS_UNTIL, 1) for name in ORDER] + [(LEARNED, _LEARNED_UNTIL, _LEARNED_COSTS)]
-        for name, until, factor in stages:
-            slowest = factor * max(trial.seconds for trial in self.trials)
+        for name in ORDER:
+            slowest = max(trial.seconds for trial in self.trials)
             for answer in QUESTIONS[name].answers:
                 other = self.best.answered(name, answer)
-                if other == self.best or not self._has_time(until, slowest):
+                if other == self.best or not self._has_time(_QUESTIONS_UNTIL, slowest):
                     continue
                 better = ENOUGH * self._distance(self.best)
                 if self._try(other, name, self.quick) and self._distance(other) < better:
                     self.best = other
 
-    def _final(self) -> Recipe:
+    def _final(self) -> Trial:
         """Of the best candidate, fitted on few cases and on all, without and with layers at 8 bits, the best judged."""
         raised = tuple(layer.path for layer in self.layers if layer.raised)
         found = []
@@ -120,7 +119,19 @@ class Search:
         judged = [trial for trial in found if trial.divergence is not None]
         if not judged:
             raise RunError(f"no recipe for '{self.request}' could be carried out: {found[0].problem}")
-        return min(judged, key=lambda trial: trial.distance).recipe
+        return min(judged, key=lambda trial: trial.distance)
+
+    def _learned(self, best: Trial) -> Trial:
+        """Learned rounding upon the best trial, as far as there is time: it takes longest, and layers gain more."""
+        costs = _LEARNED_COSTS * best.seconds
+        for answer in filter(None, QUESTIONS[LEARNED].answers):
+            if self.spent + costs > self.budget_s:
+                break
+            other = self.best.answered(LEARNED, answer).recipe(self.request, best.recipe.calibration)
+            trial = self._trial(replace(other, at8=best.recipe.at8), LEARNED)
+            if trial.divergence is not None and trial.distance < ENOUGH * best.distance:
+                best = trial
+        return best
 
     def _has_time(self, until: float, needed: float) -> bool:
         quick = self.best.recipe(self.request, self.quick)

@@ -34,8 +34,8 @@ ORDER = (
     "range of activations", "smoothing", "skip branches", "rounding of weights", "scales of weights", "rotation",
     "mean of the error",
 )  # fmt: skip
-"""The order of asking, ``LEARNED`` behind it: activations first, since rounding weights costs several times as much;
-what seldom helps last."""
+"""The order of asking: activations first, since rounding weights costs several times as much; what seldom helps last.
+``LEARNED`` is asked when all else is settled."""
 LEARNED = "learned rounding"
 QUESTIONS = {question.name: question for question in (OBSERVERS, *TERMS)}
 

@@ -31,7 +31,7 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def few_questions(monkeypatch):
     monkeypatch.setattr("medquanbench.search.search.ORDER", ("scales of weights",))
-    monkeypatch.setattr("medquanbench.search.search._LEARNED_UNTIL", 0.0)
+    monkeypatch.setattr("medquanbench.search.search._LEARNED_COSTS", 1e12)
 
 
 def ask(bundle, dataset, *texts, **terms):

@@ -13,8 +13,8 @@ from medquanbench import quant
 from medquanbench.parts import Parts
 from medquanbench.search.judge import Judge
 from medquanbench.search.layers import WEIGHT_BITS, _marked, layer_gains
-from medquanbench.search.search import Search, Windows
-from medquanbench.search.space import ORDER
+from medquanbench.search.search import ENOUGH, Search, Windows
+from medquanbench.search.space import LEARNED, ORDER, QUESTIONS
 from medquanbench.values import Choice, LayerGain, Recipe, from_plain, to_plain
 
 
@@ -70,7 +70,7 @@ def search(folder, request="w4a4 best calib(3)", budget_s=1e6, float_budget=0.0,
 def few_answers(monkeypatch):
     """Two questions are enough for most laws. Learned rounding takes seconds even here, and is tested by itself."""
     monkeypatch.setattr("medquanbench.search.search.ORDER", ("smoothing", "rotation"))
-    monkeypatch.setattr("medquanbench.search.search._LEARNED_UNTIL", 0.0)
+    monkeypatch.setattr("medquanbench.search.search._LEARNED_COSTS", 1e12)
 
 
 def test_what_is_found_beats_the_plain_policy_and_can_be_carried_out(tmp_path, monkeypatch):
@@ -97,6 +97,20 @@ def test_few_cases_and_all_with_layers_and_without_the_least_distance_wins(tmp_p
     made_of = (choice.recipe.transforms, choice.recipe.observer)
     alike = [trial for trial in choice.trials if (trial.recipe.transforms, trial.recipe.observer) == made_of]
     assert len(alike) == 4 and choice.of_recipe.distance == min(trial.distance for trial in alike)
+
+
+def test_learned_rounding_is_tried_upon_the_winner_with_its_layers(tmp_path, monkeypatch):
+    before = search(tmp_path, float_budget=0.3).choice()
+    monkeypatch.setattr("medquanbench.search.search._LEARNED_COSTS", 5)
+    question = replace(QUESTIONS[LEARNED], answers=("", "qdrop(drop=0,steps=20)"))
+    monkeypatch.setitem(QUESTIONS, LEARNED, question)
+    choice = search(tmp_path, float_budget=0.3).choice()
+    assert choice.trials[:-1] == before.trials
+    learned, winner = choice.trials[-1], before.recipe
+    assert learned.question == LEARNED and learned.recipe.transforms[-1].name == "qdrop"
+    assert replace(learned.recipe, transforms=learned.recipe.transforms[:-1]) == winner
+    is_better = learned.distance < ENOUGH * before.of_recipe.distance
+    assert choice.recipe == (learned.recipe if is_better else winner)
 
 
 def test_no_time_leaves_the_two_to_begin_with(tmp_path):
