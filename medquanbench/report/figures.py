@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INCHES_A_MARK, _BAND_GAP = 0.09, 1.4
+_WIDTH, _INCHES_A_MARK, _BAND_GAP = 9.4, 0.09, 1.4
 _PANELS_A_ROW, _PANEL_INCHES = 4, 2.9
 
 
@@ -58,10 +58,13 @@ def per_label_figure(report: StudyReport) -> bytes:
     with drawing() as new_figure:
         n_labels, n_marks = len(label_scores(report.reference)), max(1, len(report.quantized))
         band = n_marks + _BAND_GAP
-        figure = new_figure((9.4, 1.25 + max(2.0, n_labels * band * _INCHES_A_MARK)))
+        figure = new_figure((_WIDTH, 1))
         axes = figure.add_subplot()
         _draw_bands(axes, report, band)
         handles = _draw_marks(axes, report, band)
+        columns = min(4, _legend_columns(handles, _WIDTH))
+        around = max(1.25, 0.85 + _legend_height(handles, columns))
+        figure.set_size_inches(_WIDTH, around + max(2.0, n_labels * band * _INCHES_A_MARK))
         axes.set(xlim=(-0.015, 1.015), ylim=(n_labels * band - _BAND_GAP / 2, -_BAND_GAP / 2))
         axes.set_xlabel("Dice similarity coefficient, mean over cases (1 is perfect)")
         axes.set_xticks(np.linspace(0, 1, 11))
@@ -69,7 +72,7 @@ def per_label_figure(report: StudyReport) -> bytes:
         axes.set_axisbelow(True)
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
-        _legend(figure, handles, columns=4)
+        _legend(figure, handles, columns)
         return saved(figure, "svg")
 
 
@@ -89,10 +92,8 @@ def scene_figure(report: StudyReport) -> bytes:
     panel_height = min(max(_PANEL_INCHES * height_mm / width_mm, 1.2), 2 * _PANEL_INCHES) + 0.32
     with drawing() as new_figure:
         handles = _scene_handles(report, scene)
-        # Columns are as wide as the longest name: about 0.065 inches a letter, half an inch for the line and the gap.
-        widest = 0.5 + 0.065 * max((len(handle.get_label()) for handle in handles), default=0)
-        legend_columns = max(1, min(len(handles), int(columns * _PANEL_INCHES / widest)))
-        legend_height = 0.2 * -(-len(handles) // legend_columns) + 0.15
+        legend_columns = _legend_columns(handles, columns * _PANEL_INCHES)
+        legend_height = _legend_height(handles, legend_columns) + 0.15
         figure = new_figure((columns * _PANEL_INCHES, rows_of_panels * panel_height + legend_height))
         for position, (title, labels) in enumerate(panels):
             axes = figure.add_subplot(rows_of_panels, columns, position + 1)
@@ -148,6 +149,17 @@ def _legend(figure: Figure, handles: list, columns: int) -> None:
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8,
                       handletextpad=0.5, columnspacing=1.6)  # fmt: skip
+
+
+def _legend_columns(handles: list, width: float) -> int:
+    """As many as the longest name leaves room for: 0.065 inches a letter, half an inch for the line and the gap."""
+    widest = 0.5 + 0.065 * max((len(handle.get_label()) for handle in handles), default=0)
+    return max(1, min(len(handles), int(width / widest)))
+
+
+def _legend_height(handles: list, columns: int) -> float:
+    """Inches."""
+    return 0.2 * -(-len(handles) // columns)
 
 
 def _draw_bands(axes: Axes, report: StudyReport, band: float) -> None:

@@ -4,6 +4,7 @@ CSS = """
 :root { color-scheme: light; --ink: #1b2430; --soft: #5a6675; --line: #d9dfe5; --pale: #f5f7f9; --accent: #0b5394; }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 0 28px 60px; max-width: 1160px; background: #fff; color: var(--ink);
+  overflow-wrap: break-word;
   font: 16px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, "Liberation Sans", sans-serif; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 28px 0 4px; letter-spacing: -.01em; }
 h2 { font-size: 1.3rem; margin: 44px 0 10px; padding-top: 10px; border-top: 2px solid var(--ink); }
@@ -39,7 +40,8 @@ th.number { white-space: normal; }
 .results .reference td { background: var(--pale); }
 .results .first td { border-top: 2px solid #9aa5b1; }
 .results .loss { color: var(--soft); padding-left: 6px; }
-.verdict { display: inline-block; border-radius: 4px; padding: 0 8px; font-weight: 600; border: 1.5px solid; }
+.verdict { display: inline-block; border-radius: 4px; padding: 0 8px; font-weight: 600; border: 1.5px solid;
+  white-space: nowrap; }
 .non-inferior { color: #00553d; background: #dff3ec; border-color: #009e73; }
 .inferior { color: #8a2f00; background: #fce6d8; border-color: #d55e00; }
 .inconclusive { color: #4c4a1f; background: #f6f3d3; border-color: #b3a300; }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from medquanbench.report.model import StudyReport
 from medquanbench.stats import MIN_CASES, Verdict
 from medquanbench.values import Judgement, Receipt, Row, State
 
 REFERENCE = Verdict.REFERENCE
+_LIST = re.compile(r"\b(keep|at8)\(([^()]+)\)")
 FEW_CASES, SOME_CASES = MIN_CASES, 20
 PHANTOM = "PHANTOM: generated images, not patients"
 REAL = "real images"
@@ -74,9 +77,15 @@ def extras(row: Row) -> str:
 
 
 def configuration(row: Row) -> str:
-    """A configuration in one line, ``W4A4 adaptive smooth``; ``FP32`` for the reference."""
+    """A configuration in one line, ``W4A4 adaptive smooth``; ``FP32`` for the reference. Long lists are cut."""
     recipe = row.record.run.recipe
-    return " ".join(filter(None, (recipe.precision, recipe.policy, extras(row))))
+    return " ".join(filter(None, (recipe.precision, recipe.policy, _LIST.sub(_cut, extras(row)))))
+
+
+def _cut(found: re.Match) -> str:
+    """``at8(a,b,c,d)`` as ``at8(a and 3 more)``: a search may raise twenty layers."""
+    first, *more = found[2].split(",")
+    return f"{found[1]}({first} and {len(more)} more)" if len(more) > 1 else found[0]
 
 
 def few_cases_warning(report: StudyReport) -> str:

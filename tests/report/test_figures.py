@@ -12,8 +12,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from medquanbench.report.figures import draw_outline, label_scores, per_label_figure, save_arrays, scene_figure
+from medquanbench.report.figures import (
+    _legend,
+    _legend_columns,
+    _legend_height,
+    draw_outline,
+    label_scores,
+    per_label_figure,
+    save_arrays,
+    scene_figure,
+)
 
 DIGESTS = (
     "import hashlib, pickle, sys; from medquanbench.report import figures\n"
@@ -41,6 +51,19 @@ def test_figures_of_any_size_can_be_drawn(make_report, n_labels, n_configuration
     block = tuple(("fp32", 0.8) if i == 0 else (f"w4a4 policy{i}", 0.5) for i in range(n_configurations + 1))
     report = make_report(block=block, names=tuple(f"label ${i}^" for i in range(n_labels)), n_cases=1)
     assert per_label_figure(report) and scene_figure(report)
+
+
+@pytest.mark.parametrize("letters", [4, 30, 60, 100])
+def test_a_legend_lies_within_its_picture(letters):
+    handles = [Line2D([], [], label="n" * letters) for _ in range(5)]
+    columns = _legend_columns(handles, 9.4)
+    figure = Figure((9.4, 3 + _legend_height(handles, columns)), layout="constrained")
+    figure.add_subplot()
+    _legend(figure, handles, columns)
+    figure.draw_without_rendering()
+    inside, whole = figure.legends[0].get_window_extent(), figure.bbox
+    assert inside.x0 >= whole.x0 and inside.x1 <= whole.x1 and inside.y0 >= whole.y0
+    assert (columns == 5) == (letters == 4)
 
 
 def test_the_page_of_a_phantom_and_of_patients_differ_in_the_picture(small):

@@ -27,6 +27,15 @@ def test_extras_are_what_bits_and_policy_do_not_say(make_report):
     assert [wording.configuration(row) for row in report.rows] == ["FP32", "W4A4 adaptive smooth keep(a) input(8)"]
 
 
+@pytest.mark.parametrize(
+    "lists, short", [("keep(a,b) at8(c,d*,e)", "keep(a,b) at8(c and 2 more)"), ("at8(c,d)", "at8(c,d)")]
+)
+def test_a_configuration_names_the_first_of_many_layers(make_report, lists, short):
+    report = make_report(block=(("fp32", 0.8), (f"w4a4 engine {lists} calib(2,percentile)", 0.7)), n_cases=1)
+    assert wording.configuration(report.rows[1]) == f"W4A4 engine {short} calib(2,percentile)"
+    assert wording.extras(report.rows[1]) == f"{lists} calib(2,percentile)"
+
+
 def _line(path: str, tag: str, reason: str, state: State = State.QUANTIZED) -> Line:
     return Line(path, (), "conv 1x1x1", state, "", 1, hardware=tag, hardware_reason=reason)
 
