@@ -6,6 +6,10 @@ For its convolutions torch reorders input and output, and holds both twice meanw
 
 from __future__ import annotations
 
+import ctypes
+import sys
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -49,7 +53,23 @@ def in_slabs(layer: nn.Module, kind: Kind, x: torch.Tensor, divisor: torch.Tenso
         if answer is None:
             answer = found.new_empty(*found.shape[:2], count, *found.shape[3:])
         answer[:, :, start:stop] = found
+    if x.device.type == "cpu":
+        _give_back()
     return answer
+
+
+def _trim() -> Callable[[int], int] | None:
+    """glibc's malloc_trim; None with another C library."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+
+
+_TRIM = _trim()
+
+
+def _give_back() -> None:
+    """Let the system have the memory of slabs that were freed: in the heap it lies in holes that no map fits into."""
+    if _TRIM is not None:
+        _TRIM(0)
 
 
 def _rows(layer: nn.Module, kind: Kind, x: torch.Tensor) -> int | None:
