@@ -126,8 +126,9 @@ class Trainer:
     def __init__(self, args: argparse.Namespace, config: dict, folder: Path) -> None:
         self.args, self.config = args, config
         self.name = f"{args.variant}-{args.dataset}"
-        self.shipped = folder / "models" / f"{self.name}.safetensors"
-        self.state_file = shelf.cache() / "training" / f"{folder.name}-{self.name}.pt"
+        self.shipped = (args.out or folder / "models") / f"{self.name}.safetensors"
+        states = args.out or shelf.cache() / "training"
+        self.state_file = states / f"{folder.name}-{self.name}.pt"
         self.network, self.average = build_network(config), build_network(config)
         self.skipped, self.before = 0, ()
         self.steps, self.seconds, self.best, self.started_from = 0, 0.0, -1.0, "random initialisation"
@@ -301,6 +302,9 @@ def main() -> None:
     parser.add_argument("--balance", type=float, default=0.0, help="rare classes weigh frequency^-BALANCE (default: 0)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fresh", action="store_true", help="start from random weights, not from the shipped ones")
+    parser.add_argument(
+        "--out", type=Path, help="folder of the weights (default: the bundle's, where they are shipped)"
+    )
     parser.add_argument("--restart", action="store_true", help="do not go on from a saved state")
     parser.add_argument("--contiguous", action="store_true", help="channels first in memory: group norm trains faster")
     args = parser.parse_args()

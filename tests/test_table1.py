@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -63,7 +64,23 @@ def test_all_that_is_published_is_run_by_the_script_that_publishes(table1):
     import republish
 
     there = {folder.name for folder in (ROOT / "docs" / "results").iterdir() if folder.is_dir()}
-    assert there <= set(republish.commands(Path("hippocampus")))
+    seeds = {name for name in there if name.startswith("seed-")}  # by other_seeds.py
+    assert there - seeds <= set(republish.commands(Path("hippocampus")))
+
+
+def test_other_seeds_are_trained_as_the_shipped_weights_were(table1):
+    import other_seeds
+
+    for bundle in other_seeds.BUNDLES:
+        words = list(map(str, other_seeds.training(bundle, 3, Path("hippocampus"), Path("out"))))
+        assert "--fresh" in words
+        told = {name: words[words.index(name) + 1] for name in ("--bundle", "--seed", "--rate", "--batch", "--minutes")}
+        card = json.loads((ROOT / "bundles" / bundle / "models" / f"{other_seeds.WEIGHTS}.json").read_text())
+        trained = card["training"]
+        assert (told["--bundle"], told["--seed"]) == (bundle, "3")
+        assert (float(told["--rate"]), int(told["--batch"])) == (trained["rate"], trained["batch"])
+        assert 0 < float(told["--minutes"]) < trained["minutes"]
+        assert other_seeds.study(bundle, Path("h"), Path("w")).arguments[:4] == ["--study", "seeds", "--bundle", bundle]
 
 
 def source(table1: ModuleType, **dsc: tuple[float, ...]):
