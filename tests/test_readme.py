@@ -85,6 +85,15 @@ def test_a_published_block_is_that_of_table_1_and_8_bits_cost_next_to_nothing(na
     assert abs(float(rows["w8a8 per-channel"]["dsc"]) - float(rows["fp32"]["dsc"])) < 0.01
 
 
+def test_methods_alone_are_what_the_page_says():
+    for bundle in FAMILIES:
+        with open(ROOT / "docs" / "results" / f"methods-{bundle}-msd-hippocampus" / "study.csv", newline="") as handle:
+            verdicts = {row["row"].removesuffix(", image at 8 bits"): row["verdict"] for row in csv.DictReader(handle)}
+        for name in ("engine, qdrop", "engine, svd", "per-channel, asymmetric"):
+            assert verdicts[name] == "non-inferior"
+        assert verdicts["engine, hadamard"] != "non-inferior"
+
+
 def test_python_example_prints_what_it_says():
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     shown = io.StringIO()
