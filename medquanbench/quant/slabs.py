@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -18,6 +17,9 @@ from medquanbench.quant.layers import geometry_of
 
 SLAB_BYTES = 1 << 25
 """Of the output; smaller ones take longer, since neighbouring slabs read the same rows."""
+
+_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+"""glibc's; other C libraries have none."""
 
 _CONVOLVE = {1: nn.functional.conv1d, 2: nn.functional.conv2d, 3: nn.functional.conv3d}
 
@@ -56,14 +58,6 @@ def in_slabs(layer: nn.Module, kind: Kind, x: torch.Tensor, divisor: torch.Tenso
     if x.device.type == "cpu":
         _give_back()
     return answer
-
-
-def _trim() -> Callable[[int], int] | None:
-    """glibc's malloc_trim; None with another C library."""
-    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-
-
-_TRIM = _trim()
 
 
 def _give_back() -> None:
