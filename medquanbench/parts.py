@@ -24,16 +24,15 @@ class Parts:
 
     def read(self, kind: type, name: str) -> Any:
         """The value of a kind that was written under a name; None where there is none, or it is damaged."""
-        file = self.folder / f"{name}.json" if self.folder else None
-        if file is None or not file.is_file():
+        if self.folder is None:
             return None
         try:
-            part = json.loads(file.read_text())
+            part = json.loads((self.folder / f"{name}.json").read_text())
             if part["sha256"] == _digest(part["content"]):
                 return from_plain(kind, part["content"])
         except (OSError, ValueError, KeyError, TypeError, RequestError):
             pass
-        return None  # damaged: it is computed again
+        return None  # not there, or damaged: it is computed again
 
     def write(self, value: object, name: str) -> None:
         """Keep a value under a name."""

@@ -195,6 +195,11 @@ def answers_folder(run: Run) -> str:
     return name if name == text else f"{name}-{run.key[:8]}"
 
 
+def is_begun(run: Run, parts: Path | None) -> bool:
+    """True where the network took the run's recipe before: its receipt is kept."""
+    return Parts(parts / run.key if parts else None).read(Receipt, _RECEIPT) is not None
+
+
 def rehearse(bundle: Bundle, recipe: Recipe, device: str = "cpu") -> Receipt:
     """The receipt of a recipe whose methods are left out, calibrated on noise: whether a run of it can begin.
 

@@ -16,7 +16,7 @@ from medquanbench.report.figures import save_arrays
 from medquanbench.report.html import report_html
 from medquanbench.report.model import Scene, StudyReport
 from medquanbench.report.tables import cases_csv, draws_csv, labels_csv, results_csv
-from medquanbench.run import Job, Outcome, execute
+from medquanbench.run import Job, Outcome, execute, is_begun, rehearse, without_methods
 from medquanbench.scene import frame
 from medquanbench.search import Terms, resolved
 from medquanbench.study_folder import claimed
@@ -85,11 +85,13 @@ def carry_out(plan: Plan, folder: Path | None, conduct: Conduct) -> Study:
     """Run what is not finished yet and write the outputs.
 
     Raises:
-        RequestError: the folder belongs to another study, or another command is at work in it.
+        RequestError: the folder belongs to another study, another command is at work in it, or the network cannot take
+            a transform; no case was evaluated.
         RunError: a run failed; what was finished is kept.
     """
+    work = _Work(plan, folder, conduct)
+    work.rehearse()
     with claimed(folder, plan):
-        work = _Work(plan, folder, conduct)
         outcomes = [work.outcome(number) for number in range(len(work.runs))]
         study = _study(work, outcomes[: len(plan.runs)], [outcome.record for outcome in outcomes[len(plan.runs) :]])
         if folder is not None:
@@ -107,6 +109,14 @@ class _Work:
         self.answers = FloatAnswers(folder / "parts" / plan.runs[0].key if folder is not None else None)
         self.cases_done, self.cases_in_all = 0, len(self.runs) * len(plan.cases)
         self.draw: tuple[Draw, Patches] | None = None
+
+    def rehearse(self) -> None:
+        """Have transforms refused that the network cannot take before the float network takes its hours, not after."""
+        parts = self.folder / "parts" if self.folder is not None else None
+        new = {without_methods(run.recipe): run.recipe for run in self.plan.runs if not is_begun(run, parts)}
+        for recipe in (recipe for plain, recipe in new.items() if plain.transforms):
+            self.tell(f"trying {recipe}")
+            rehearse(self.plan.bundle, recipe, self.conduct.device)
 
     def outcome(self, number: int) -> Outcome:
         """Carry out one of the runs. Of further draws only scores are wanted: no slice, no answers."""

@@ -130,6 +130,24 @@ def test_wrong_requests_end_before_anything_runs(bundle, dataset, tmp_path):
     assert not (tmp_path / "o").exists()
 
 
+def test_a_transform_that_changes_nothing_is_refused_before_the_float_network_runs(bundle, dataset, tmp_path):
+    told: list[str] = []
+    plan = prepare(bundle, dataset, ["w4a4 adaptive", "w4a4 adaptive svd(rank=1)"])
+    with pytest.raises(RequestError, match="changes none of 1 layers"):
+        carry_out(plan, tmp_path / "o", Conduct(progress=lambda text, done, total: told.append(text)))
+    assert told == ["trying w4a4 adaptive svd(rank=1)"]
+    assert not (tmp_path / "o").exists(), "and the folder is free for what is asked instead"
+
+
+def test_what_went_through_once_is_not_rehearsed_again(bundle, dataset, tmp_path):
+    told: list[str] = []
+    plan = prepare(bundle, dataset, ["w4a4 adaptive asymmetric", "w4a4 adaptive asymmetric+clip"], cases=1)
+    for expected in (1, 0):  # the two differ in the rounding of weights alone
+        carry_out(plan, tmp_path / "o", Conduct(progress=lambda text, done, total: told.append(text)))
+        assert sum(text.startswith("trying") for text in told) == expected
+        told.clear()
+
+
 def test_other_labels_are_refused(bundle, dataset):
     with pytest.raises(RequestError, match="answer with low, high; micro is labelled with flat, tall"):
         renamed = (replace(label, name=name) for label, name in zip(dataset.labels, ("flat", "tall")))

@@ -153,6 +153,11 @@ REQUESTS = {
         Bad("an empty transform", flags("--transform", ""), "--transform '' has an empty place"),
         Bad("a transform between two commas", flags("--transform", "smooth,,svd"), "'smooth,,svd' has an empty place"),
         Bad("a transform with half a bracket", flags("--transform", "svd(rank=4"), "'svd(rank=4' has half a bracket"),
+        Bad(
+            "a transform that changes no layer",
+            flags("--transform", "svd(rank=1)"),
+            "'svd(rank=1)' changes none of 1 layers",
+        ),
         Bad("no calibration cases", flags("--calibrated", "0"), "0 calibration cases are asked for; at least 1"),
         Bad("a negative number of calibration cases", flags("--calibrated", "-1"), "-1 calibration cases are asked"),
         Bad("calibration cases that are no number", flags("--calibrated", "few"), "--calibrated: 'few' is no whole"),
