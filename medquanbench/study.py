@@ -78,20 +78,33 @@ def evaluate(
     asked = [Recipe.parse(recipe) if isinstance(recipe, str) else recipe for recipe in recipes]
     wanted, choices = resolved(bundle, dataset, asked, Terms(seed=seed, device=device))
     plan = prepare(bundle, dataset, wanted, cases=cases, seed=seed, draws=draws, choices=choices)
-    return carry_out(plan, Path(out) if out is not None else None, Conduct(device=device))
+    folder, conduct = Path(out) if out is not None else None, Conduct(device=device)
+    try_transforms(plan, folder, conduct)
+    return carry_out(plan, folder, conduct)
+
+
+def try_transforms(plan: Plan, folder: Path | None, conduct: Conduct) -> None:
+    """Have transforms refused that the network cannot take before the float network takes its hours, not after.
+
+    Raises:
+        RequestError: one of them changes no layer; nothing was written.
+    """
+    parts = folder / "parts" if folder is not None else None
+    new = {without_methods(run.recipe): run.recipe for run in plan.runs if not is_begun(run, parts)}
+    for recipe in (recipe for plain, recipe in new.items() if plain.transforms):
+        conduct.progress(f"trying {recipe}", 0, len(plan.runs) * len(plan.cases))
+        rehearse(plan.bundle, recipe, conduct.device)
 
 
 def carry_out(plan: Plan, folder: Path | None, conduct: Conduct) -> Study:
     """Run what is not finished yet and write the outputs.
 
     Raises:
-        RequestError: the folder belongs to another study, another command is at work in it, or the network cannot take
-            a transform; no case was evaluated.
+        RequestError: the folder belongs to another study, or another command is at work in it.
         RunError: a run failed; what was finished is kept.
     """
-    work = _Work(plan, folder, conduct)
-    work.rehearse()
     with claimed(folder, plan):
+        work = _Work(plan, folder, conduct)
         outcomes = [work.outcome(number) for number in range(len(work.runs))]
         study = _study(work, outcomes[: len(plan.runs)], [outcome.record for outcome in outcomes[len(plan.runs) :]])
         if folder is not None:
@@ -109,14 +122,6 @@ class _Work:
         self.answers = FloatAnswers(folder / "parts" / plan.runs[0].key if folder is not None else None)
         self.cases_done, self.cases_in_all = 0, len(self.runs) * len(plan.cases)
         self.draw: tuple[Draw, Patches] | None = None
-
-    def rehearse(self) -> None:
-        """Have transforms refused that the network cannot take before the float network takes its hours, not after."""
-        parts = self.folder / "parts" if self.folder is not None else None
-        new = {without_methods(run.recipe): run.recipe for run in self.plan.runs if not is_begun(run, parts)}
-        for recipe in (recipe for plain, recipe in new.items() if plain.transforms):
-            self.tell(f"trying {recipe}")
-            rehearse(self.plan.bundle, recipe, self.conduct.device)
 
     def outcome(self, number: int) -> Outcome:
         """Carry out one of the runs. Of further draws only scores are wanted: no slice, no answers."""

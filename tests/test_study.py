@@ -12,7 +12,7 @@ import pytest
 
 from medquanbench import evaluate, open_bundle, open_dataset
 from medquanbench.images import read_labels, same_grid
-from medquanbench.study import carry_out
+from medquanbench.study import carry_out, try_transforms
 from medquanbench.study_plan import Conduct, prepare
 from medquanbench.values import Recipe, RequestError, State
 
@@ -131,21 +131,22 @@ def test_wrong_requests_end_before_anything_runs(bundle, dataset, tmp_path):
 
 
 def test_a_transform_that_changes_nothing_is_refused_before_the_float_network_runs(bundle, dataset, tmp_path):
-    told: list[str] = []
-    plan = prepare(bundle, dataset, ["w4a4 adaptive", "w4a4 adaptive svd(rank=1)"])
     with pytest.raises(RequestError, match="changes none of 1 layers"):
-        carry_out(plan, tmp_path / "o", Conduct(progress=lambda text, done, total: told.append(text)))
-    assert told == ["trying w4a4 adaptive svd(rank=1)"]
+        evaluate(bundle, dataset, ["w4a4 adaptive", "w4a4 adaptive svd(rank=1)"], out=tmp_path / "o")
     assert not (tmp_path / "o").exists(), "and the folder is free for what is asked instead"
 
 
-def test_what_went_through_once_is_not_rehearsed_again(bundle, dataset, tmp_path):
+def test_what_went_through_once_is_not_tried_again(bundle, dataset, tmp_path):
     told: list[str] = []
-    plan = prepare(bundle, dataset, ["w4a4 adaptive asymmetric", "w4a4 adaptive asymmetric+clip"], cases=1)
-    for expected in (1, 0):  # the two differ in the rounding of weights alone
-        carry_out(plan, tmp_path / "o", Conduct(progress=lambda text, done, total: told.append(text)))
-        assert sum(text.startswith("trying") for text in told) == expected
-        told.clear()
+    conduct = Conduct(progress=lambda text, done, total: told.append(text))
+    recipes = ["w4a4 adaptive", "w4a4 adaptive asymmetric", "w4a4 adaptive asymmetric+clip"]
+    plan = prepare(bundle, dataset, recipes, cases=1)
+    try_transforms(plan, tmp_path / "o", conduct)
+    assert told == ["trying w4a4 adaptive asymmetric+clip"], "the two differ in the rounding of weights alone"
+    carry_out(plan, tmp_path / "o", conduct)
+    told.clear()
+    try_transforms(plan, tmp_path / "o", conduct)
+    assert told == []
 
 
 def test_other_labels_are_refused(bundle, dataset):

@@ -39,7 +39,7 @@ def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv:
     from medquanbench.device import check_device
     from medquanbench.report.tables import first_line, terminal_table
     from medquanbench.search import Terms, resolved
-    from medquanbench.study import carry_out
+    from medquanbench.study import carry_out, try_transforms
     from medquanbench.study_calibration import observed
     from medquanbench.study_plan import TABLE_1, Conduct, prepare
 
@@ -69,7 +69,9 @@ def _evaluate(args: argparse.Namespace, precisions: list[tuple[str, str]], argv:
     folder = Path(args.out) if args.out else plan.default_folder
     progress.clear()
     print(f"{first_line(plan.runs[0], dataset.reference)}\n", flush=True)
-    study = carry_out(plan, folder, Conduct(args.device, args.save_predictions, tuple(argv), progress.case))
+    conduct = Conduct(args.device, args.save_predictions, tuple(argv), progress.case)
+    try_transforms(plan, folder, conduct)
+    study = carry_out(plan, folder, conduct)
     progress.clear()
     print(terminal_table(study.report).rstrip())
     print(f"\nreport: {folder / 'report.html'}   table: {folder / 'results.csv'}")
