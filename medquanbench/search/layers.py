@@ -31,6 +31,8 @@ def layer_gains(
 ) -> tuple[LayerGain, ...]:
     """The gain of every layer that a budget could pay, the largest first, those chosen marked.
 
+    The cheapest are judged first: where time ends before the layers do, it went where a gain costs least.
+
     A layer that reads the image is left out unless the image is at 8 bits already: ``input(8)`` is the word for that.
 
     Args:
@@ -42,16 +44,14 @@ def layer_gains(
     total = sum(products.get(line.path, 0) for line in lines) or 1
     weights = sum(line.parameters for line in lines) or 1
     bits = {line.path: max(8 - line.weight.bits, 0) / line.weight.bits for line in lines}
-    parts = [
-        (line.path, products.get(line.path, 0) / total, line.parameters / weights)
+    open_ = [
+        LayerGain(line.path, 0.0, products.get(line.path, 0) / total, line.parameters / weights, False)
         for line in lines
         if not (line.reads_image and line.activation.bits < 8)
     ]
-    open_ = [
-        LayerGain(path, 0.0, share, part, False)
-        for path, share, part in parts
-        if share <= budget and part * bits[path] <= WEIGHT_BITS
-    ]
+    open_ = sorted(
+        (layer for layer in open_ if _taken(layer, budget, bits) <= 1), key=lambda one: _taken(one, budget, bits)
+    )
     start, found = judge.verdict(low, WINDOWS).divergence, []
     for number, layer in enumerate(open_):
         if not goes_on(number, len(open_)):
@@ -62,13 +62,15 @@ def layer_gains(
     return _marked(found, budget, bits, NOISE * start)
 
 
+def _taken(layer: LayerGain, budget: float, bits: Mapping[str, float]) -> float:
+    """The part of what may be spent that a layer at 8 bits takes: of multiply-adds or of bits, the larger."""
+    return max(layer.multiply_adds / budget, layer.weights * bits[layer.path] / WEIGHT_BITS)
+
+
 def _marked(
     layers: Sequence[LayerGain], budget: float, bits: Mapping[str, float], noise: float = 0.0
 ) -> tuple[LayerGain, ...]:
     """The layers, those raised that gain most together: of all that are filled up from one layer on, the best set."""
-
-    def taken(layer: LayerGain) -> float:
-        return max(layer.multiply_adds / budget, layer.weights * bits[layer.path] / WEIGHT_BITS)
 
     def filled(first: LayerGain) -> list[LayerGain]:
         chosen: list[LayerGain] = []
@@ -79,7 +81,9 @@ def _marked(
             chosen = more if products <= budget and weights <= WEIGHT_BITS else chosen
         return chosen
 
-    by_worth = sorted((one for one in layers if one.gain > noise), key=lambda one: -one.gain / max(taken(one), 1e-9))
+    by_worth = sorted(
+        (one for one in layers if one.gain > noise), key=lambda one: -one.gain / max(_taken(one, budget, bits), 1e-9)
+    )
     best = max(map(filled, by_worth), key=lambda chosen: math.fsum(one.gain for one in chosen), default=[])
     raised = {layer.path for layer in best}
     marked = (replace(layer, raised=layer.path in raised) for layer in layers)

@@ -110,12 +110,13 @@ class Search:
     def _final(self) -> Trial:
         """Of the best candidate, fitted on few cases and on all, without and with layers at 8 bits, the best judged."""
         raised = tuple(layer.path for layer in self.layers if layer.raised)
-        found = []
-        for cases, words in ((self.quick, "on few cases"), (len(self.windows.fitted), "on all cases")):
-            recipe = self.best.recipe(self.request, cases)
-            found.append(self._trial(recipe, words))
-            if raised:
-                found.append(self._trial(replace(recipe, at8=(*recipe.at8, *raised)), f"layers at 8 bits, {words}"))
+        few, all_ = (self.best.recipe(self.request, cases) for cases in (self.quick, len(self.windows.fitted)))
+        found = [self._trial(few, "on few cases")]
+        if raised:
+            found.append(self._trial(_raised(few, raised), "layers at 8 bits, on few cases"))
+            found.append(self._trial(_raised(all_, raised), "layers at 8 bits, on all cases"))
+        if not raised or self.spent + found[-1].seconds <= self.budget_s:
+            found.append(self._trial(all_, "on all cases"))
         judged = [trial for trial in found if trial.divergence is not None]
         if not judged:
             raise RunError(f"no recipe for '{self.request}' could be carried out: {found[0].problem}")
@@ -138,7 +139,7 @@ class Search:
         few = next(trial.seconds for trial in self.trials if trial.recipe == quick)
         at_the_end = few * len(self.windows.fitted) / self.quick
         if self.float_budget:
-            at_the_end = 2 * at_the_end + few
+            at_the_end += few
         return self.spent + needed <= until * (self.budget_s - min(at_the_end, self.budget_s / 2))
 
     def _distance(self, candidate: Candidate) -> float:
@@ -224,6 +225,10 @@ class Search:
     def products(self) -> dict[str, int]:
         """Multiply-adds of the layers."""
         return multiply_adds(self.network, self.bundle)
+
+
+def _raised(recipe: Recipe, paths: tuple[str, ...]) -> Recipe:
+    return replace(recipe, at8=(*recipe.at8, *paths))
 
 
 @dataclass(frozen=True)

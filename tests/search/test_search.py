@@ -15,7 +15,7 @@ from medquanbench.search.judge import Judge
 from medquanbench.search.layers import WEIGHT_BITS, _marked, layer_gains
 from medquanbench.search.search import ENOUGH, Search, Windows
 from medquanbench.search.space import LEARNED, ORDER, QUESTIONS
-from medquanbench.values import Choice, LayerGain, Recipe, from_plain, to_plain
+from medquanbench.values import Choice, LayerGain, Receipt, Recipe, Trial, from_plain, to_plain
 
 
 class Toy(nn.Module):
@@ -58,6 +58,7 @@ def windows_of(count: int, seed: int = 0) -> list[torch.Tensor]:
     return [torch.randn(1, 1, 8, 8, 8, generator=generator) for _ in range(2 * count)]
 
 
+THREE_BITS = Recipe.parse("w3a3 engine calib(3)")
 WINDOWS = Windows(windows_of, windows_of(2, 7), ("a", "b", "c"), ("d", "e"))
 
 
@@ -159,20 +160,48 @@ def test_what_gains_next_to_nothing_is_not_raised():
     assert [layer.path for layer in marked if layer.raised] == ["a"]
 
 
-def test_the_gain_of_a_layer_is_what_the_recipe_with_it_at_8_bits_gains():
-    network, judge = StandIn().network(), Judge(StandIn().network(), WINDOWS.judging)
-    low_recipe = Recipe.parse("w3a3 engine calib(3)")
-    observed = windows_of(3)
-    low, receipt = quant.quantize(network, low_recipe, observed)
+def quantized_toy() -> tuple[nn.Module, nn.Module, Receipt, Judge]:
+    """The small network at 3 bits, at 8 bits, its receipt, and who judges it."""
+    network, judge, recipe = StandIn().network(), Judge(StandIn().network(), WINDOWS.judging), THREE_BITS
+    low, receipt = quant.quantize(network, recipe, windows_of(3))
     judge.verdict(low, 1)
+    return low, quant.quantize(network, recipe.raised, windows_of(3))[0], quant.audit(low, receipt), judge
+
+
+def test_where_time_ends_the_cheapest_layers_were_judged(monkeypatch):
+    monkeypatch.setattr("medquanbench.search.layers.WEIGHT_BITS", 2.0)  # room for every layer
+    low, high, receipt, judge = quantized_toy()
+    products = {"deep.0": 1, "up": 8, "mix": 6, "head": 5}  # of 20, and the image's layer, which is left out
+
+    def judged(count: int) -> set[str]:
+        found = layer_gains(low, high, receipt, products, 1.0, judge, lambda done, total: done < count)
+        return {layer.path for layer in found}
+
+    # Bits take 36 % for deep.0 and for mix, where multiply-adds are less; 40 % of multiply-adds up, 25 % head.
+    assert [judged(count) for count in (0, 1, 3, 9)] == [
+        set(), {"head"}, {"head", "mix", "deep.0"}, {"head", "mix", "deep.0", "up"}
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("budget_s, count", [(39.0, 3), (40.0, 4)])
+def test_on_all_cases_without_layers_at_8_bits_only_if_there_is_time(tmp_path, budget_s, count):
+    one = search(tmp_path, budget_s=budget_s, float_budget=0.3)
+    one.layers = (LayerGain("head", 1.0, 0.1, 0.01, True),)
+    one._carried_out = lambda recipe, question: Trial(question, recipe, 0.1, 0.9, 10.0)
+    one._final()
+    wanted = [(2, ()), (2, ("head",)), (3, ("head",)), (3, ())]
+    assert [(trial.recipe.calibration, trial.recipe.at8) for trial in one.trials] == wanted[:count]
+
+
+def test_the_gain_of_a_layer_is_what_the_recipe_with_it_at_8_bits_gains():
+    low, high, receipt, judge = quantized_toy()
     before = judge.verdict(low).divergence
-    high = quant.quantize(network, low_recipe.raised, observed)[0]
     products = {line.path: 1 for line in receipt.lines}
-    gains = layer_gains(low, high, quant.audit(low, receipt), products, 1.0, judge, lambda done, total: True)
+    gains = layer_gains(low, high, receipt, products, 1.0, judge, lambda done, total: True)
     assert judge.verdict(low).divergence == before  # given back
     assert gains and list(gains) == sorted(gains, key=lambda layer: -layer.gain)
     for layer in gains:
-        mixed = quant.quantize(network, replace(low_recipe, at8=(layer.path,)), observed)[0]
+        mixed = quant.quantize(StandIn().network(), replace(THREE_BITS, at8=(layer.path,)), windows_of(3))[0]
         assert before - judge.verdict(mixed).divergence == pytest.approx(layer.gain, abs=1e-7)
 
 
