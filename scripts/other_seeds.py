@@ -3,9 +3,9 @@
 
     python scripts/other_seeds.py --hippocampus Task04_Hippocampus --seed 1 [BUNDLE ...]
 
-About twenty-five minutes a network on one quiet core. Each is trained as its shipped weights were, but for SHARE of their
-time. The weights stay in runs/seed-N; their cards and the studies go to docs/results/seed-N. The same command goes on
-where it stopped. Then: python scripts/study_tables.py
+About twenty-five minutes a network on one quiet core. Each is trained as its shipped weights were, but for SHARE of
+their time. The weights stay in runs/seed-N; their cards and the studies go to docs/results/seed-N. The same command
+goes on where it stopped. Then: python scripts/study_tables.py
 """
 
 from __future__ import annotations

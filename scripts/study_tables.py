@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import search_judges
 from model_names import MODELS
 
 from medquanbench.stats import mean_gap_closed, patient_means
@@ -227,7 +228,7 @@ def page(folder: Path) -> str:
         for name in STUDIES:
             studies = [one for (study, _, _), one in found.items() if study == name]
             lines += section(name, studies, which) if studies else []
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join([*lines, *search_judges.section(folder)]).rstrip() + "\n"
 
 
 def main() -> int:
