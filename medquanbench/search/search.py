@@ -2,9 +2,10 @@
 
 Recipes are fitted on some calibration cases and judged on others, by how far the network's answers move from the float
 network's (:mod:`medquanbench.search.judge`); neither the evaluated split nor a reference is looked at. Questions are
-asked one after the other, each of the best recipe so far, on few cases: what is quickly tried, then rounding and, where
-a float budget allows, single layers at 8 bits. The best candidate is fitted on all cases too; learned rounding is tried
-upon what is best by then, if there is time left. The least distance wins.
+asked one after the other, each of the best recipe so far, on few cases: what is quickly tried, then rounding, what
+seldom helps if there is much time and, where a float budget allows, single layers at 8 bits. The best candidate is
+fitted on all cases too; learned rounding is tried upon what is best by then, if there is time left. The least distance
+wins.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from medquanbench.parts import Parts
 from medquanbench.search.cost import cost, multiply_adds
 from medquanbench.search.judge import Judge
 from medquanbench.search.layers import layer_gains
-from medquanbench.search.space import FIRST, LEARNED, ORDER, PLAIN, QUESTIONS, Candidate
+from medquanbench.search.space import FIRST, LEARNED, ORDER, PLAIN, QUESTIONS, SELDOM, Candidate, Question
 from medquanbench.values import Choice, Cost, LayerGain, Receipt, Recipe, RequestError, RunError, Trial
 
 QUICK_CASES = 2
@@ -86,7 +87,8 @@ class Search:
         self._try(PLAIN, "nothing beside the policy", self.quick)
         if self._try(FIRST, "to begin with", self.quick):
             self.best = min((PLAIN, FIRST), key=self._distance)
-        self._ask()
+        self._ask(ORDER, 0)
+        self._ask(SELDOM, _LEARNED_COSTS)
         if self.float_budget and self._has_time(_LAYERS_UNTIL, 0.0):
             self.layers = self._gains(self.best)
         recipe = self._learned(self._final()).recipe
@@ -95,28 +97,27 @@ class Search:
             self.windows.judged, len(self.judge.windows), tuple(self.trials), self.layers, self._cost(recipe),
         )  # fmt: skip
 
-    def _ask(self) -> None:
-        """Ask all questions that there is time for, each of the best candidate so far."""
-        for name in ORDER:
+    def _ask(self, questions: Iterable[Question], then: float) -> None:
+        """Ask all questions that there is time for, each of the best candidate so far, leaving so many trials' time."""
+        for question in questions:
             slowest = max(trial.seconds for trial in self.trials)
-            for answer in QUESTIONS[name].answers:
-                other = self.best.answered(name, answer)
-                if other == self.best or not self._has_time(_QUESTIONS_UNTIL, slowest):
+            for answer in question.answers:
+                other = self.best.answered(question.name, answer)
+                if other == self.best or not self._has_time(_QUESTIONS_UNTIL, slowest + then * self._few):
                     continue
                 better = ENOUGH * self._distance(self.best)
-                if self._try(other, name, self.quick) and self._distance(other) < better:
+                if self._try(other, question.name, self.quick) and self._distance(other) < better:
                     self.best = other
 
     def _final(self) -> Trial:
-        """Of the best candidate, fitted on few cases and on all, without and with layers at 8 bits, the best judged."""
+        """The best candidate with the layers that gain at 8 bits, on few cases and on all: the best judged of these."""
         raised = tuple(layer.path for layer in self.layers if layer.raised)
         few, all_ = (self.best.recipe(self.request, cases) for cases in (self.quick, len(self.windows.fitted)))
         found = [self._trial(few, "on few cases")]
         if raised:
             found.append(self._trial(_raised(few, raised), "layers at 8 bits, on few cases"))
-            found.append(self._trial(_raised(all_, raised), "layers at 8 bits, on all cases"))
-        if not raised or self.spent + found[-1].seconds <= self.budget_s:
-            found.append(self._trial(all_, "on all cases"))
+            all_ = _raised(all_, raised)
+        found.append(self._trial(all_, "layers at 8 bits, on all cases" if raised else "on all cases"))
         judged = [trial for trial in found if trial.divergence is not None]
         if not judged:
             raise RunError(f"no recipe for '{self.request}' could be carried out: {found[0].problem}")
@@ -134,12 +135,16 @@ class Search:
                 best = trial
         return best
 
-    def _has_time(self, until: float, needed: float) -> bool:
+    @property
+    def _few(self) -> float:
+        """Seconds that a trial of the best candidate takes on few cases."""
         quick = self.best.recipe(self.request, self.quick)
-        few = next(trial.seconds for trial in self.trials if trial.recipe == quick)
-        at_the_end = few * len(self.windows.fitted) / self.quick
+        return next(trial.seconds for trial in self.trials if trial.recipe == quick)
+
+    def _has_time(self, until: float, needed: float) -> bool:
+        at_the_end = self._few * len(self.windows.fitted) / self.quick
         if self.float_budget:
-            at_the_end += few
+            at_the_end += self._few
         return self.spent + needed <= until * (self.budget_s - min(at_the_end, self.budget_s / 2))
 
     def _distance(self, candidate: Candidate) -> float:

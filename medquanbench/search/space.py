@@ -30,14 +30,20 @@ TERMS = (
     Question("mean of the error", ("", "bias")),
     Question("learned rounding", ("", "qdrop(drop=0)", "qdrop", "brecq", "adaround")),
 )
-ORDER = (
-    "range of activations", "smoothing", "skip branches", "rounding of weights", "scales of weights", "rotation",
-    "mean of the error",
-)  # fmt: skip
-"""The order of asking: activations first, since rounding weights costs several times as much; what seldom helps last.
-``LEARNED`` is asked when all else is settled."""
-LEARNED = "learned rounding"
 QUESTIONS = {question.name: question for question in (OBSERVERS, *TERMS)}
+LEARNED = "learned rounding"
+ORDER = (
+    Question(OBSERVERS.name, ("percentile",)),
+    *(QUESTIONS[name] for name in ("smoothing", "skip branches", "rounding of weights", "scales of weights")),
+)
+"""The order of asking: activations first, since rounding weights costs several times as much. ``LEARNED`` is asked
+when all else is settled."""
+SELDOM = (
+    Question(OBSERVERS.name, ("entropy", "absmax")),
+    *(QUESTIONS[name] for name in ("mean of the error", "rotation")),
+)
+"""Asked where learned rounding leaves time: in the published searches (best.csv) these were seldom better than what
+came before them, and learned rounding mostly was."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pytest
 from medquanbench import evaluate, open_bundle, open_dataset
 from medquanbench.search import Terms, resolved
 from medquanbench.search.search import Search
+from medquanbench.search.space import QUESTIONS
 from medquanbench.values import Recipe, RequestError
 
 
@@ -30,7 +31,8 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def few_questions(monkeypatch):
-    monkeypatch.setattr("medquanbench.search.search.ORDER", ("scales of weights",))
+    monkeypatch.setattr("medquanbench.search.search.ORDER", (QUESTIONS["scales of weights"],))
+    monkeypatch.setattr("medquanbench.search.search.SELDOM", ())
     monkeypatch.setattr("medquanbench.search.search._LEARNED_COSTS", 1e12)
 
 
