@@ -11,11 +11,11 @@ Between `<!-- study: CARD DATASET -->` and `<!-- end -->` stands the same of a s
 from __future__ import annotations
 
 import argparse
-import csv
 import re
 import sys
 from pathlib import Path
 
+from csv_rows import csv_rows
 from model_names import MODELS
 from study_tables import mean_gap, published
 
@@ -55,8 +55,7 @@ def line(row: dict[str, str]) -> str:
 
 def rows(name: str) -> list[dict[str, str]]:
     """The results.csv of a published study."""
-    with open(RESULTS / name / "results.csv", newline="") as handle:
-        return list(csv.DictReader(handle))
+    return csv_rows(RESULTS / name / "results.csv")
 
 
 def table(match: re.Match) -> str:

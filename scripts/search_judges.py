@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from csv_rows import csv_rows
 from scipy.stats import spearmanr
 
 from medquanbench.values import distance
@@ -37,11 +37,11 @@ class Chosen:
 
 def chosen(study: Path) -> Iterable[Chosen]:
     """The recipes that searches chose for the rows of a study.csv."""
-    for row in _csv(study):
+    for row in csv_rows(study):
         trials = study.parent / row["variant"] / "best.csv"
         if not row["diff"] or not trials.is_file():
             continue
-        for trial in _csv(trials):
+        for trial in csv_rows(trials):
             if trial["chosen"] and trial["recipe"] == row["recipe"]:
                 bits = row["recipe"].split()[0].upper()
                 judged = float(trial["divergence"]), float(trial["agreement"])
@@ -68,8 +68,3 @@ def _row(dataset: str, bits: str, group: list[Chosen]) -> str:
     losses = [one.loss for one in group]
     cells = [f"{spearmanr([measure(one) for one in group], losses).statistic:.2f}" for measure in measures]
     return f"| {' | '.join([dataset, bits, str(len(group)), *cells])} |"
-
-
-def _csv(file: Path) -> list[dict[str, str]]:
-    with open(file, newline="") as handle:
-        return list(csv.DictReader(handle))

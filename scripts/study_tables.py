@@ -11,7 +11,6 @@ lie a folder deeper, in seed-N, and get a table for themselves.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import math
 import sys
@@ -22,6 +21,7 @@ from functools import cache
 from pathlib import Path
 
 import search_judges
+from csv_rows import csv_rows
 from model_names import MODELS
 
 from medquanbench.stats import mean_gap_closed, patient_means
@@ -59,17 +59,12 @@ def published(folder: Path) -> dict[tuple[str, str, str], Published]:
     """Every published study, by name, dataset and bundle."""
     found: dict[tuple[str, str, str], Published] = {}
     for file in sorted(folder.glob("*/study.csv")):
-        one = Published(file.parent, tuple(_csv(file)))
+        one = Published(file.parent, tuple(csv_rows(file)))
         if one.place in found:
             name, dataset, bundle = one.place
             raise SystemExit(f"{name}: {bundle} on {dataset} is published twice")
         found[one.place] = one
     return found
-
-
-def _csv(file: Path) -> list[Row]:
-    with open(file, newline="") as handle:
-        return list(csv.DictReader(handle))
 
 
 def section(name: str, studies: list[Published], which: str = "") -> list[str]:
@@ -142,7 +137,7 @@ def _scores(study: Published, name: str, baseline: str) -> tuple | None:
 def case_means(file: Path) -> dict[str, dict[str, float]]:
     """Recipe -> case -> mean DSC over the structures that count."""
     scores: dict[str, dict[str, list[float]]] = {}
-    for row in _csv(file):
+    for row in csv_rows(file):
         if row["dsc"]:
             scores.setdefault(row["recipe"], {}).setdefault(row["case"], []).append(float(row["dsc"]))
     return {
